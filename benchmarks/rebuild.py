@@ -16,13 +16,13 @@ from benchmarks.figures import Figure
 from benchmarks.memory import Memory
 from benchmarks.peer import rebuild_by_peer
 from ledger.database import Connection
-from projections.definition import Table
 from projections.engine import generations, promotion
 from projections.engine.generations import Generation
 from projections.rebuild import pipeline
 from projections.rebuild.pipeline import FillResult, Source
 from projections.rebuild.worker_pool import open_connection
 from projections.registry import PROJECTIONS
+from projections.tables import Table
 
 EVENTS_OF_PEER_MAX = 10_000
 

@@ -8,13 +8,14 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec import Struct, field
 
 from ledger.facts import Occurrence
 from ledger.facts.badges import BadgeEarned
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Identifier, Position, Table, row_from
 
 CUSTOMER_LEVEL = "CUSTOMER"  # the vendor's value for a count of this customer only
 
@@ -35,52 +36,33 @@ class Badge(State):
 
 
 class BadgeRow(NamedTuple):
-    customer: str | None
+    customer: Identifier | None
     badge: str | None
     earned_count: int
     first_earned_at: datetime | None
     last_earned_at: datetime | None
-    claimed_count: int | None  # the largest count in the vendor's last report
-    missing_count: int  # earnings that the counts prove and no event reported
-    last_position: int
+    claimed_count: Annotated[int | None, "the largest count in the vendor's last report"]
+    missing_count: Annotated[int, "earnings that the counts prove and no event reported"]
+    last_position: Position
 
 
 class BadgeEarningRow(NamedTuple):
-    earn: str
+    earn: Identifier
     earned_at: datetime
     activity: str | None
-    position: int
+    position: Position
 
 
 BADGES_TABLE = Table(
-    name="badges",
-    create="""
-        CREATE TABLE badges (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", badge text, earned_count int NOT NULL,
-            first_earned_at timestamptz, last_earned_at timestamptz, claimed_count int, missing_count int NOT NULL,
-            last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE badges ADD PRIMARY KEY (ledger_id, subject)",
+    "badges",
+    BadgeRow,
+    indexes=(
         "CREATE INDEX badges_customer ON badges (ledger_id, customer)",
         "CREATE INDEX badges_flagged ON badges (ledger_id, subject) WHERE missing_count > 0",
     ),
-    columns=BadgeRow._fields,
-    key=(),
 )
 
-BADGE_EARNINGS_TABLE = Table(
-    name="badge_earnings",
-    create="""
-        CREATE TABLE badge_earnings (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            earn text COLLATE "C" NOT NULL, earned_at timestamptz NOT NULL, activity text, position bigint NOT NULL)
-        """,
-    index=("ALTER TABLE badge_earnings ADD PRIMARY KEY (ledger_id, subject, earn)",),
-    columns=BadgeEarningRow._fields,
-    key=("earn",),
-)
+BADGE_EARNINGS_TABLE = Table("badge_earnings", BadgeEarningRow, key=("earn",))
 
 
 def earn(badge: Badge, fact: BadgeEarned, occurrence: Occurrence) -> None:
@@ -98,23 +80,16 @@ def earn(badge: Badge, fact: BadgeEarned, occurrence: Occurrence) -> None:
 
 def badge_rows(_subject: str, badge: Badge) -> Rows:
     times = [earning.earned_at for earning in badge.earnings.values()]
-    row = BadgeRow(
-        customer=badge.customer,
-        badge=badge.badge,
+    row = row_from(
+        badge,
+        BadgeRow,
         earned_count=len(badge.earnings),
         first_earned_at=min(times, default=None),
         last_earned_at=max(times, default=None),
-        claimed_count=badge.claimed_count,
-        missing_count=badge.missing_count,
         last_position=badge.position,
     )
-    return {
-        "badges": [row],
-        "badge_earnings": [
-            BadgeEarningRow(name, earning.earned_at, earning.activity, earning.position)
-            for name, earning in badge.earnings.items()
-        ],
-    }
+    earnings = [row_from(earning, BadgeEarningRow, earn=name) for name, earning in badge.earnings.items()]
+    return {"badges": [row], "badge_earnings": earnings}
 
 
 BADGES = Projection(

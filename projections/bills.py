@@ -5,12 +5,13 @@ The points that a bill earned are in the account: its lots name the bill.
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from ledger.facts import Occurrence
 from ledger.facts.bills import BillAdded, BillFact, BillUpdated
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
 from projections.previous_owners import add_previous_owner
+from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 
 class Bill(State):
@@ -35,10 +36,10 @@ class Bill(State):
 
 
 class BillRow(NamedTuple):
-    customer: str | None
-    number: str | None
+    customer: Identifier | None
+    number: Identifier | None
     bill_type: str | None
-    amount: Decimal | None  # net
+    amount: Annotated[Decimal | None, "net"]
     gross_amount: Decimal | None
     discount: Decimal | None
     currency: str | None
@@ -47,37 +48,25 @@ class BillRow(NamedTuple):
     delivery_status_unknown: bool
     store: str | None
     till: str | None
-    entered_at: datetime | None  # as stated by the source
+    entered_at: Annotated[datetime | None, "as stated by the source"]
     entered_in_future: bool
     added_at: datetime | None
     updated_at: datetime | None
-    incomplete: bool  # only updates were recorded
-    named_before: list[str] | None  # previous owners; None if there are none
-    last_position: int
+    incomplete: Annotated[bool, "only updates were recorded"]
+    named_before: PreviousOwners
+    last_position: Position
 
 
 BILLS_TABLE = Table(
-    name="bills",
-    create="""
-        CREATE TABLE bills (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", number text COLLATE "C", bill_type text,
-            amount numeric, gross_amount numeric, discount numeric, currency text, line_item_count int,
-            delivery_status text, delivery_status_unknown boolean NOT NULL, store text, till text,
-            entered_at timestamptz, entered_in_future boolean NOT NULL,
-            added_at timestamptz, updated_at timestamptz,
-            incomplete boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE bills ADD PRIMARY KEY (ledger_id, subject)",
+    "bills",
+    BillRow,
+    indexes=(
         "CREATE INDEX bills_named_before ON bills USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX bills_customer ON bills (ledger_id, customer)",
         "CREATE INDEX bills_number ON bills (ledger_id, number)",
         "CREATE INDEX bills_flagged ON bills (ledger_id, subject) "
         "WHERE incomplete OR delivery_status_unknown OR entered_in_future",
     ),
-    columns=BillRow._fields,
-    key=(),
 )
 
 
@@ -116,23 +105,9 @@ def _update_fields(bill: Bill, fact: BillFact, occurrence: Occurrence) -> None:
 
 
 def bill_rows(_subject: str, bill: Bill) -> Rows:
-    row = BillRow(
-        customer=bill.customer,
-        number=bill.number,
-        bill_type=bill.bill_type,
-        amount=bill.amount,
-        gross_amount=bill.gross_amount,
-        discount=bill.discount,
-        currency=bill.currency,
-        line_item_count=bill.line_item_count,
-        delivery_status=bill.delivery_status,
-        delivery_status_unknown=bill.delivery_status_unknown,
-        store=bill.store,
-        till=bill.till,
-        entered_at=bill.entered_at,
-        entered_in_future=bill.entered_in_future,
-        added_at=bill.added_at,
-        updated_at=bill.updated_at,
+    row = row_from(
+        bill,
+        BillRow,
         incomplete=bill.added_at is None,
         named_before=bill.named_before or None,
         last_position=bill.position,

@@ -4,13 +4,14 @@ The source names no customer with a card, so the row holds none.
 """
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from ledger.facts import Occurrence
 from ledger.facts.cards import CardUpdated
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Position, Table, row_from
 
 
 class Card(State):
@@ -27,26 +28,16 @@ class CardRow(NamedTuple):
     status: str | None
     previous_status: str | None
     status_since: datetime | None
-    fields: list[str]  # names only
-    gap: bool  # the reported previous status is not ours: an event is missing
+    fields: Annotated[list[str], "names only"]
+    gap: Annotated[bool, "the reported previous status is not ours: an event is missing"]
     updated_at: datetime | None
-    last_position: int
+    last_position: Position
 
 
 CARDS_TABLE = Table(
-    name="cards",
-    create="""
-        CREATE TABLE cards (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            status text, previous_status text, status_since timestamptz, fields text[] NOT NULL,
-            gap boolean NOT NULL, updated_at timestamptz, last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE cards ADD PRIMARY KEY (ledger_id, subject)",
-        "CREATE INDEX cards_flagged ON cards (ledger_id, subject) WHERE gap",
-    ),
-    columns=CardRow._fields,
-    key=(),
+    "cards",
+    CardRow,
+    indexes=("CREATE INDEX cards_flagged ON cards (ledger_id, subject) WHERE gap",),
 )
 
 
@@ -65,16 +56,7 @@ def update(card: Card, fact: CardUpdated, occurrence: Occurrence) -> None:
 
 
 def card_rows(_subject: str, card: Card) -> Rows:
-    row = CardRow(
-        status=card.status,
-        previous_status=card.previous_status,
-        status_since=card.status_since,
-        fields=card.fields,
-        gap=card.gap,
-        updated_at=card.updated_at,
-        last_position=card.position,
-    )
-    return {"cards": [row]}
+    return {"cards": [row_from(card, CardRow, last_position=card.position)]}
 
 
 CARDS = Projection(

@@ -8,7 +8,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec import Struct, field
 
@@ -21,8 +21,9 @@ from ledger.facts.coupons import (
     is_named_by_code,
     match_coupons,
 )
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
 from projections.previous_owners import add_previous_owner
+from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 ZERO = Decimal(0)
 
@@ -79,56 +80,42 @@ class Coupon(State):
 
 
 class CouponRow(NamedTuple):
-    customer: str | None
+    customer: Identifier | None
     code: str | None
     series: str | None
-    status: str  # issued, partly_redeemed, redeemed; answers add expired
+    status: Annotated[str, "issued, partly_redeemed, redeemed; answers add expired"]
     issued_at: datetime | None
     valid_until: datetime | None
-    valid_through: date | None  # last day, if no time was stated
+    valid_through: Annotated[date | None, "last day, if no time was stated"]
     discount_type: str | None
     discount_value: Decimal | None
-    quantity: int | None  # maximum of redemptions; None: not stated, or unlimited
+    quantity: Annotated[int | None, "maximum of redemptions; null: not stated, or unlimited"]
     unlimited: bool
     redeemed_count: int
     redemptions_left: int | None
     reversed_count: int
-    redeemed_at: datetime | None  # of the last redemption that was not reversed
-    reversed_at: datetime | None  # last
-    balance: Decimal | None  # money left on a gift voucher, as last reported
+    redeemed_at: Annotated[datetime | None, "of the last redemption that was not reversed"]
+    reversed_at: Annotated[datetime | None, "last"]
+    balance: Annotated[Decimal | None, "money left on a gift voucher, as last reported"]
     bill: str | None
-    over_redeemed: bool  # redeemed more often than allowed
-    reversed_unseen: bool  # a reversal of an unknown redemption
-    claimed_count: int | None  # the vendor's last count of redemptions
+    over_redeemed: Annotated[bool, "redeemed more often than allowed"]
+    reversed_unseen: Annotated[bool, "a reversal of an unknown redemption"]
+    claimed_count: Annotated[int | None, "the vendor's last count of redemptions"]
     claim_differs: bool
-    incomplete: bool  # no issue was recorded
-    named_before: list[str] | None  # previous owners; None if there are none
-    last_position: int
+    incomplete: Annotated[bool, "no issue was recorded"]
+    named_before: PreviousOwners
+    last_position: Position
 
 
 COUPONS_TABLE = Table(
-    name="coupons",
-    create="""
-        CREATE TABLE coupons (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", code text, series text, status text NOT NULL,
-            issued_at timestamptz, valid_until timestamptz, valid_through date,
-            discount_type text, discount_value numeric,
-            quantity int, unlimited boolean NOT NULL, redeemed_count int NOT NULL, redemptions_left int,
-            reversed_count int NOT NULL, redeemed_at timestamptz, reversed_at timestamptz, balance numeric, bill text,
-            over_redeemed boolean NOT NULL, reversed_unseen boolean NOT NULL,
-            claimed_count int, claim_differs boolean NOT NULL,
-            incomplete boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE coupons ADD PRIMARY KEY (ledger_id, subject)",
+    "coupons",
+    CouponRow,
+    indexes=(
         "CREATE INDEX coupons_named_before ON coupons USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX coupons_customer ON coupons (ledger_id, customer)",
         "CREATE INDEX coupons_flagged ON coupons (ledger_id, subject) "
         "WHERE over_redeemed OR reversed_unseen OR claim_differs OR incomplete",
     ),
-    columns=CouponRow._fields,
-    key=(),
 )
 
 
@@ -189,29 +176,20 @@ def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
     reversed_at = [use.reversed_at for use in uses if use.reversed_at is not None]
     count, quantity = coupon.redeemed_count, coupon.quantity
     validity = coupon.own_validity or coupon.other_validity or Validity()
-    row = CouponRow(
-        customer=coupon.customer,
-        code=coupon.code,
-        series=coupon.series,
+    row = row_from(
+        coupon,
+        CouponRow,
         status=_status(coupon),
-        issued_at=coupon.issued_at,
         valid_until=validity.until,
         valid_through=validity.through,
-        discount_type=coupon.discount_type,
-        discount_value=coupon.discount_value,
         quantity=quantity,
-        unlimited=coupon.unlimited,
         redeemed_count=count,
         redemptions_left=None if quantity is None else max(0, quantity - count),
         reversed_count=sum(not use.is_active for use in redeemed),
         redeemed_at=max(active, default=None),
         reversed_at=max(reversed_at, default=None),
-        balance=coupon.balance,
-        bill=coupon.bill,
         over_redeemed=quantity is not None and count > quantity,
         reversed_unseen=len(redeemed) < len(coupon.redemptions),
-        claimed_count=coupon.claimed_count,
-        claim_differs=coupon.claim_differs,
         incomplete=not coupon.issued,
         named_before=coupon.named_before or None,
         last_position=coupon.position,

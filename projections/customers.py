@@ -6,7 +6,7 @@
 """
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -21,7 +21,8 @@ from ledger.facts.customers import (
     CustomersUnmerged,
     CustomerUpdated,
 )
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 DELETED = "deleted"  # label in lower case with which a source reports a deleted customer
 
@@ -50,49 +51,37 @@ class Customer(State):
 
 
 class CustomerRow(NamedTuple):
-    status: str | None  # the source's label, as last reported
+    status: Annotated[str | None, "the source's label, as last reported"]
     status_since: datetime | None
     loyalty_type: str | None
     source: str | None
-    identifiers: list[str]  # kinds of identifiers named so far, sorted
-    store: str | None  # where the customer joined
+    identifiers: Annotated[list[str], "kinds of identifiers named so far, sorted"]
+    store: Annotated[str | None, "where the customer joined"]
     till: str | None
     joined_at: datetime | None
     updated_at: datetime | None
-    subscriptions: list[str]  # "channel status", with the purpose if there is one: "SMS BULK SUBSCRIBED"
+    subscriptions: Annotated[list[str], "'channel status', with the purpose if there is one: 'SMS BULK SUBSCRIBED'"]
     deletion_approved_at: datetime | None
-    deletion_request: str | None
-    erased_at: datetime | None  # last; personal data encrypted before it cannot be decrypted
-    deleted_at: datetime | None  # the source reported that it deleted the customer
-    merged_into: str | None
+    deletion_request: Identifier | None
+    erased_at: Annotated[datetime | None, "last; personal data encrypted before it cannot be decrypted"]
+    deleted_at: Annotated[datetime | None, "the source reported that it deleted the customer"]
+    merged_into: Identifier | None
     merged_at: datetime | None
     merged_from: list[str]
-    incomplete: bool  # no joining was recorded
-    named_before: list[str] | None  # other survivors ever reported; None if there are none
-    last_position: int
+    incomplete: Annotated[bool, "no joining was recorded"]
+    named_before: Annotated[PreviousOwners, "other survivors ever reported; null if there are none"]
+    last_position: Position
 
 
 CUSTOMERS_TABLE = Table(
-    name="customers",
-    create="""
-        CREATE TABLE customers (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            status text, status_since timestamptz, loyalty_type text, source text, identifiers text[] NOT NULL,
-            store text, till text, joined_at timestamptz, updated_at timestamptz, subscriptions text[] NOT NULL,
-            deletion_approved_at timestamptz, deletion_request text COLLATE "C", erased_at timestamptz,
-            deleted_at timestamptz,
-            merged_into text COLLATE "C", merged_at timestamptz, merged_from text[] NOT NULL,
-            incomplete boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE customers ADD PRIMARY KEY (ledger_id, subject)",
+    "customers",
+    CustomerRow,
+    indexes=(
         "CREATE INDEX customers_named_before ON customers USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX customers_to_erase ON customers (ledger_id, subject) WHERE deletion_approved_at IS NOT NULL",
         "CREATE INDEX customers_merged_into ON customers (ledger_id, merged_into) WHERE merged_into IS NOT NULL",
         "CREATE INDEX customers_flagged ON customers (ledger_id, subject) WHERE incomplete",
     ),
-    columns=CustomerRow._fields,
-    key=(),
 )
 
 
@@ -176,24 +165,10 @@ def _update_position(customer: Customer, occurrence: Occurrence) -> None:
 
 
 def customer_rows(_subject: str, customer: Customer) -> Rows:
-    row = CustomerRow(
-        status=customer.status,
-        status_since=customer.status_since,
-        loyalty_type=customer.loyalty_type,
-        source=customer.source,
-        identifiers=customer.identifiers,
-        store=customer.store,
-        till=customer.till,
-        joined_at=customer.joined_at,
-        updated_at=customer.updated_at,
+    row = row_from(
+        customer,
+        CustomerRow,
         subscriptions=[f"{channel} {status}" for channel, status in sorted(customer.subscriptions.items())],
-        deletion_approved_at=customer.deletion_approved_at,
-        deletion_request=customer.deletion_request,
-        erased_at=customer.erased_at,
-        deleted_at=customer.deleted_at,
-        merged_into=customer.merged_into,
-        merged_at=customer.merged_at,
-        merged_from=customer.merged_from,
         incomplete=not customer.added,
         named_before=[survivor for survivor in customer.named_before if survivor != customer.merged_into] or None,
         last_position=customer.position,

@@ -6,7 +6,7 @@ stored state gives the same result as folding it from its first fact.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,6 +14,7 @@ from ledger.errors import Unfoldable
 from ledger.facts import Fact, Occurrence, RecordedFact, kind_of
 from ledger.failures import describe_failure
 from projections.programme_terms import NO_TERMS, Terms
+from projections.tables import Row, Table
 
 
 class State(msgspec.Struct):
@@ -24,26 +25,9 @@ class State(msgspec.Struct):
 
 
 Rule = Callable[[Any, Any, Occurrence], None]  # (state, fact, occurrence)
-Row: TypeAlias = tuple[Any, ...]
 MergeRule = Callable[[Any], tuple[str, str]]  # fact -> the two subjects that become one
 AliasPairs = Callable[[Iterable[Any]], Iterable[tuple[str, str]]]  # -> pairs (alias, subject)
 Rows = Mapping[str, Iterable[Row]]  # by table, in the order of the table's columns
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table of a projection. Its first columns are `ledger_id int, subject text`; then `columns` follow.
-
-    A column with a position is named "position" or ends in "_position". Digests leave these columns out, because only
-    positions depend on the order of arrival.
-    """
-
-    name: str
-    create: str  # CREATE TABLE, unqualified and without keys: a rebuild loads the table first and adds indexes later
-    index: tuple[str, ...]  # its keys and indexes
-    columns: tuple[str, ...]
-    key: tuple[str, ...]  # columns that identify a row within its subject
-    append_only: bool = False  # rows are only added, at least one for each fact, and come from `take_rows`
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec import field
 
@@ -18,7 +18,8 @@ from ledger.facts.milestones import (
     MilestoneGroupUnAchieved,
     TargetStanding,
 )
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Identifier, Position, Table, row_from
 
 
 class MilestoneGroup(State):
@@ -42,7 +43,7 @@ class MilestoneGroup(State):
 
 
 class MilestoneGroupRow(NamedTuple):
-    customer: str | None
+    customer: Identifier | None
     target_group: str | None
     name: str | None
     period: str | None
@@ -51,51 +52,31 @@ class MilestoneGroupRow(NamedTuple):
     combination: str | None
     aggregation: str | None
     threshold: Decimal | None
-    achieved_at: datetime | None  # last
-    unachieved_at: datetime | None  # last
+    achieved_at: Annotated[datetime | None, "last"]
+    unachieved_at: Annotated[datetime | None, "last"]
     achieved_count: int
     last_activity: str | None
     contested: bool
-    last_position: int
+    last_position: Position
 
 
 class MilestoneGroupTargetRow(NamedTuple):
-    target: str
+    target: Identifier
     name: str | None
     value: Decimal | None
     defined: Decimal | None
 
 
 MILESTONE_GROUPS_TABLE = Table(
-    name="milestone_groups",
-    create="""
-        CREATE TABLE milestone_groups (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", target_group text, name text, period text, period_name text,
-            achieved boolean NOT NULL, combination text, aggregation text, threshold numeric,
-            achieved_at timestamptz, unachieved_at timestamptz, achieved_count int NOT NULL, last_activity text,
-            contested boolean NOT NULL, last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE milestone_groups ADD PRIMARY KEY (ledger_id, subject)",
+    "milestone_groups",
+    MilestoneGroupRow,
+    indexes=(
         "CREATE INDEX milestone_groups_customer ON milestone_groups (ledger_id, customer)",
         "CREATE INDEX milestone_groups_flagged ON milestone_groups (ledger_id, subject) WHERE contested",
     ),
-    columns=MilestoneGroupRow._fields,
-    key=(),
 )
 
-MILESTONE_GROUP_TARGETS_TABLE = Table(
-    name="milestone_group_targets",
-    create="""
-        CREATE TABLE milestone_group_targets (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            target text COLLATE "C" NOT NULL, name text, value numeric, defined numeric)
-        """,
-    index=("ALTER TABLE milestone_group_targets ADD PRIMARY KEY (ledger_id, subject, target)",),
-    columns=MilestoneGroupTargetRow._fields,
-    key=("target",),
-)
+MILESTONE_GROUP_TARGETS_TABLE = Table("milestone_group_targets", MilestoneGroupTargetRow, key=("target",))
 
 
 def achieve(group: MilestoneGroup, fact: MilestoneGroupAchieved, occurrence: Occurrence) -> None:
@@ -134,27 +115,8 @@ def _update_fields(group: MilestoneGroup, fact: MilestoneGroupFact, occurrence: 
 
 
 def milestone_group_rows(_subject: str, group: MilestoneGroup) -> Rows:
-    row = MilestoneGroupRow(
-        customer=group.customer,
-        target_group=group.target_group,
-        name=group.name,
-        period=group.period,
-        period_name=group.period_name,
-        achieved=group.achieved,
-        combination=group.combination,
-        aggregation=group.aggregation,
-        threshold=group.threshold,
-        achieved_at=group.achieved_at,
-        unachieved_at=group.unachieved_at,
-        achieved_count=group.achieved_count,
-        last_activity=group.activity,
-        contested=group.contested,
-        last_position=group.position,
-    )
-    targets = [
-        MilestoneGroupTargetRow(standing.target, standing.name, standing.value, standing.defined)
-        for standing in group.standings.values()
-    ]
+    row = row_from(group, MilestoneGroupRow, last_activity=group.activity, last_position=group.position)
+    targets = [row_from(standing, MilestoneGroupTargetRow) for standing in group.standings.values()]
     return {"milestone_groups": [row], "milestone_group_targets": targets}
 
 

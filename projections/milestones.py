@@ -8,7 +8,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from ledger.facts import Occurrence
 from ledger.facts.milestones import (
@@ -21,7 +21,8 @@ from ledger.facts.milestones import (
     MilestoneRedefined,
     MilestoneStarted,
 )
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Identifier, Position, Table, row_from
 
 
 class Milestone(State):
@@ -49,14 +50,14 @@ class Milestone(State):
 
 
 class MilestoneRow(NamedTuple):
-    customer: str | None
+    customer: Identifier | None
     target: str | None
     target_name: str | None
     period: str | None
     period_name: str | None
     target_group: str | None
     target_group_name: str | None
-    status: str  # enrolled, running, achieved, completed; `achieved` shows the result of a completed one
+    status: Annotated[str, "enrolled, running, achieved, completed; `achieved` shows the result of a completed one"]
     achieved: bool
     value: Decimal | None
     defined: Decimal | None
@@ -66,32 +67,20 @@ class MilestoneRow(NamedTuple):
     enrolled_at: datetime | None
     period_starts_on: date | None
     started_at: datetime | None
-    achieved_at: datetime | None  # last
-    unachieved_at: datetime | None  # last
+    achieved_at: Annotated[datetime | None, "last"]
+    unachieved_at: Annotated[datetime | None, "last"]
     completed_at: datetime | None
     contested: bool
-    last_position: int
+    last_position: Position
 
 
 MILESTONES_TABLE = Table(
-    name="milestones",
-    create="""
-        CREATE TABLE milestones (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", target text, target_name text, period text, period_name text,
-            target_group text, target_group_name text, status text NOT NULL, achieved boolean NOT NULL,
-            value numeric, defined numeric, last_delta numeric, last_activity text, valued_at timestamptz,
-            enrolled_at timestamptz, period_starts_on date, started_at timestamptz,
-            achieved_at timestamptz, unachieved_at timestamptz, completed_at timestamptz,
-            contested boolean NOT NULL, last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE milestones ADD PRIMARY KEY (ledger_id, subject)",
+    "milestones",
+    MilestoneRow,
+    indexes=(
         "CREATE INDEX milestones_customer ON milestones (ledger_id, customer)",
         "CREATE INDEX milestones_flagged ON milestones (ledger_id, subject) WHERE contested",
     ),
-    columns=MilestoneRow._fields,
-    key=(),
 )
 
 
@@ -174,28 +163,12 @@ def _update_fields(milestone: Milestone, fact: MilestoneFact, occurrence: Occurr
 
 
 def milestone_rows(_subject: str, milestone: Milestone) -> Rows:
-    row = MilestoneRow(
-        customer=milestone.customer,
-        target=milestone.target,
-        target_name=milestone.target_name,
-        period=milestone.period,
-        period_name=milestone.period_name,
-        target_group=milestone.target_group,
-        target_group_name=milestone.target_group_name,
+    row = row_from(
+        milestone,
+        MilestoneRow,
         status=_status(milestone),
-        achieved=milestone.achieved,
-        value=milestone.value,
-        defined=milestone.defined,
         last_delta=milestone.delta,
         last_activity=milestone.activity,
-        valued_at=milestone.valued_at,
-        enrolled_at=milestone.enrolled_at,
-        period_starts_on=milestone.period_starts_on,
-        started_at=milestone.started_at,
-        achieved_at=milestone.achieved_at,
-        unachieved_at=milestone.unachieved_at,
-        completed_at=milestone.completed_at,
-        contested=milestone.contested,
         last_position=milestone.position,
     )
     return {"milestones": [row]}

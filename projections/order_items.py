@@ -10,7 +10,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -22,8 +22,9 @@ from ledger.facts.order_items import (
     OrderItemFulfilled,
     OrderItemRefunded,
 )
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
 from projections.previous_owners import add_previous_owner
+from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 NOTHING = Decimal(0)
 
@@ -51,55 +52,41 @@ class OrderItem(State):
 
 
 class OrderItemRow(NamedTuple):
-    customer: str | None
-    order_id: str | None
+    customer: Identifier | None
+    order_id: Identifier | None
     item_type: str | None
     description: str | None
-    status: str  # pending, held, fulfilled, failed, cancelled
+    status: Annotated[str, "pending, held, fulfilled, failed, cancelled"]
     points_paid: Decimal
     quantity: int | None
-    hold: str  # held, captured, released
-    refund: str  # none, due, posted
-    refund_due: Decimal  # points
+    hold: Annotated[str, "held, captured, released"]
+    refund: Annotated[str, "none, due, posted"]
+    refund_due: Annotated[Decimal, "points"]
     fulfilled_at: datetime | None
     failed_at: datetime | None
     cancelled_at: datetime | None
     refunded_at: datetime | None
-    refunded: Decimal  # points
-    posting: str | None  # how the points were returned
+    refunded: Annotated[Decimal, "points"]
+    posting: Annotated[str | None, "how the points were returned"]
     errors: list[str]
     partner_programme: str | None
     reference: str | None
     contested: bool
-    contradicted: bool  # an event's name and its item's status disagree
-    named_before: list[str] | None  # previous customers and orders; None if there are none
-    last_position: int
+    contradicted: Annotated[bool, "an event's name and its item's status disagree"]
+    named_before: Annotated[PreviousOwners, "previous customers and orders; null if there are none"]
+    last_position: Position
 
 
 ORDER_ITEMS_TABLE = Table(
-    name="order_items",
-    create="""
-        CREATE TABLE order_items (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", order_id text COLLATE "C", item_type text, description text,
-            status text NOT NULL, points_paid numeric NOT NULL, quantity int, hold text NOT NULL,
-            refund text NOT NULL, refund_due numeric NOT NULL,
-            fulfilled_at timestamptz, failed_at timestamptz, cancelled_at timestamptz,
-            refunded_at timestamptz, refunded numeric NOT NULL, posting text,
-            errors text[] NOT NULL, partner_programme text, reference text,
-            contested boolean NOT NULL, contradicted boolean NOT NULL, named_before text[],
-            last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE order_items ADD PRIMARY KEY (ledger_id, subject)",
+    "order_items",
+    OrderItemRow,
+    indexes=(
         "CREATE INDEX order_items_named_before ON order_items USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX order_items_customer ON order_items (ledger_id, customer)",
         "CREATE INDEX order_items_order ON order_items (ledger_id, order_id)",
         "CREATE INDEX order_items_refund ON order_items (ledger_id, subject) WHERE refund = 'due'",
         "CREATE INDEX order_items_flagged ON order_items (ledger_id, subject) WHERE contested OR contradicted",
     ),
-    columns=OrderItemRow._fields,
-    key=(),
 )
 
 
@@ -153,28 +140,13 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
     arrived, not_delivered = item.status == "fulfilled", item.status in ("failed", "cancelled")
     due = max(NOTHING, item.points_paid - item.refunded) if not_delivered else NOTHING
     posted = item.refunded_at is not None
-    row = OrderItemRow(
-        customer=item.customer,
-        order_id=item.order_id,
-        item_type=item.item_type,
-        description=item.description,
-        status=item.status,
-        points_paid=item.points_paid,
-        quantity=item.quantity,
+    row = row_from(
+        item,
+        OrderItemRow,
         hold="captured" if arrived else "released" if not_delivered else "held",
         refund="due" if due else "posted" if posted else "none",
         refund_due=due,
-        fulfilled_at=item.fulfilled_at,
-        failed_at=item.failed_at,
-        cancelled_at=item.cancelled_at,
-        refunded_at=item.refunded_at,
-        refunded=item.refunded,
-        posting=item.posting,
-        errors=item.errors,
-        partner_programme=item.partner_programme,
-        reference=item.reference,
         contested=item.fulfilled_at is not None and (item.failed_at or item.cancelled_at or posted or None) is not None,
-        contradicted=item.contradicted,
         named_before=item.named_before or None,
         last_position=item.position,
     )

@@ -5,7 +5,7 @@
 """
 
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -18,7 +18,8 @@ from ledger.facts.partner_memberships import (
     PartnerMembershipFact,
     PartnerUpdated,
 )
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Identifier, Position, Table, row_from
 
 
 class MembershipInterval(msgspec.Struct):
@@ -48,24 +49,24 @@ class PartnerMembership(State):
 
 
 class PartnerMembershipRow(NamedTuple):
-    customer: str | None
-    programme: str | None
-    partner_programme: str | None
+    customer: Identifier | None
+    programme: Identifier | None
+    partner_programme: Identifier | None
     partner_name: str | None
     partner_type: str | None
-    status: str  # linked, delinked; unknown if only a reminder was recorded
+    status: Annotated[str, "linked, delinked; unknown if only a reminder was recorded"]
     linked_at: datetime | None
     delinked_at: datetime | None
     until: date | None
     tier: str | None
     tier_until: date | None
     has_number: bool
-    links: int  # number of memberships, this one included
-    gap: bool  # a link or an end was not recorded
+    links: Annotated[int, "number of memberships, this one included"]
+    gap: Annotated[bool, "a link or an end was not recorded"]
     claimed_expires_on: date | None
     claim_differs: bool
     updated_at: datetime | None
-    last_position: int
+    last_position: Position
 
 
 class PartnerIntervalRow(NamedTuple):
@@ -76,43 +77,20 @@ class PartnerIntervalRow(NamedTuple):
     tier: str | None
     tier_until: date | None
     update_type: str | None
-    last_position: int
+    last_position: Position
 
 
 PARTNER_MEMBERSHIPS_TABLE = Table(
-    name="partner_memberships",
-    create="""
-        CREATE TABLE partner_memberships (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", programme text COLLATE "C", partner_programme text COLLATE "C",
-            partner_name text, partner_type text, status text NOT NULL,
-            linked_at timestamptz, delinked_at timestamptz, until date, tier text, tier_until date,
-            has_number boolean NOT NULL, links int NOT NULL, gap boolean NOT NULL,
-            claimed_expires_on date, claim_differs boolean NOT NULL,
-            updated_at timestamptz, last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE partner_memberships ADD PRIMARY KEY (ledger_id, subject)",
+    "partner_memberships",
+    PartnerMembershipRow,
+    indexes=(
         "CREATE INDEX partner_memberships_customer ON partner_memberships (ledger_id, customer)",
         "CREATE INDEX partner_memberships_flagged ON partner_memberships (ledger_id, subject) WHERE gap",
         "CREATE INDEX partner_memberships_differ ON partner_memberships (ledger_id, subject) WHERE claim_differs",
     ),
-    columns=PartnerMembershipRow._fields,
-    key=(),
 )
 
-PARTNER_HISTORY_TABLE = Table(
-    name="partner_membership_history",
-    create="""
-        CREATE TABLE partner_membership_history (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL, ordinal int NOT NULL,
-            linked_at timestamptz, delinked_at timestamptz, until date, tier text, tier_until date, update_type text,
-            last_position bigint NOT NULL)
-        """,
-    index=("ALTER TABLE partner_membership_history ADD PRIMARY KEY (ledger_id, subject, ordinal)",),
-    columns=PartnerIntervalRow._fields,
-    key=("ordinal",),
-)
+PARTNER_HISTORY_TABLE = Table("partner_membership_history", PartnerIntervalRow, key=("ordinal",))
 
 
 def link(membership: PartnerMembership, fact: PartnerLinked, occurrence: Occurrence) -> None:
@@ -187,28 +165,22 @@ def _update_details(
 def partner_membership_rows(_subject: str, membership: PartnerMembership) -> Rows:
     last = membership.intervals[-1] if membership.intervals else MembershipInterval()
     claimed = membership.claimed_expires_on
-    row = PartnerMembershipRow(
-        customer=membership.customer,
-        programme=membership.programme,
-        partner_programme=membership.partner_programme,
-        partner_name=membership.partner_name,
-        partner_type=membership.partner_type,
+    row = row_from(
+        membership,
+        PartnerMembershipRow,
         status=_status(membership),
         linked_at=last.linked_at,
         delinked_at=last.delinked_at,
         until=last.until,
         tier=last.tier,
         tier_until=last.tier_until,
-        has_number=membership.has_number,
         links=len(membership.intervals),
-        gap=membership.gap,
         claimed_expires_on=claimed,
         claim_differs=claimed is not None and (not membership.intervals or last.until not in (None, claimed)),
-        updated_at=membership.updated_at,
         last_position=membership.position,
     )
     history = [
-        PartnerIntervalRow(ordinal=ordinal, **msgspec.structs.asdict(interval))
+        row_from(interval, PartnerIntervalRow, ordinal=ordinal)
         for ordinal, interval in enumerate(membership.intervals, 1)
     ]
     return {"partner_memberships": [row], "partner_membership_history": history}

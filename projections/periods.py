@@ -5,11 +5,12 @@ Of two closings of one period the first counts, until the period is reopened.
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from ledger.facts import Occurrence
 from ledger.facts.periods import PeriodClosed, PeriodReopened
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Identifier, Position, Table, row_from
 
 
 class Period(State):
@@ -20,48 +21,26 @@ class Period(State):
 
 
 class PeriodRow(NamedTuple):
-    status: str  # closed, open
+    status: Annotated[str, "closed, open"]
     first_day: date | None
     last_day: date | None
-    known_position: int | None
+    known_position: Position | None
     closed_at: datetime | None
     closed_by: str | None
     reopenings: int
-    last_position: int
+    last_position: Position
 
 
 class PeriodTotalRow(NamedTuple):
-    programme: str
-    unit: str
+    programme: Identifier
+    unit: Identifier
     opening: Decimal
     closing: Decimal
 
 
-PERIODS_TABLE = Table(
-    name="periods",
-    create="""
-        CREATE TABLE periods (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL, status text NOT NULL,
-            first_day date, last_day date, known_position bigint, closed_at timestamptz, closed_by text,
-            reopenings int NOT NULL, last_position bigint NOT NULL)
-        """,
-    index=("ALTER TABLE periods ADD PRIMARY KEY (ledger_id, subject)",),
-    columns=PeriodRow._fields,
-    key=(),
-)
+PERIODS_TABLE = Table("periods", PeriodRow)
 
-TOTALS_TABLE = Table(
-    name="period_totals",
-    create="""
-        CREATE TABLE period_totals (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            programme text COLLATE "C" NOT NULL, unit text COLLATE "C" NOT NULL,
-            opening numeric NOT NULL, closing numeric NOT NULL)
-        """,
-    index=("ALTER TABLE period_totals ADD PRIMARY KEY (ledger_id, subject, programme, unit)",),
-    columns=PeriodTotalRow._fields,
-    key=("programme", "unit"),
-)
+TOTALS_TABLE = Table("period_totals", PeriodTotalRow, key=("programme", "unit"))
 
 
 def close(period: Period, fact: PeriodClosed, occurrence: Occurrence) -> None:
@@ -84,17 +63,16 @@ def period_rows(_subject: str, period: Period) -> Rows:
     if closing is None:
         row = PeriodRow("open", None, None, None, None, None, period.reopenings, period.last_position)
         return {"periods": [row], "period_totals": []}
-    row = PeriodRow(
+    row = row_from(
+        closing,
+        PeriodRow,
         status="closed",
-        first_day=closing.first_day,
-        last_day=closing.last_day,
-        known_position=closing.known_position,
         closed_at=period.closed_at,
         closed_by=closing.by,
         reopenings=period.reopenings,
         last_position=period.last_position,
     )
-    totals = [PeriodTotalRow(total.programme, total.unit, total.opening, total.closing) for total in closing.totals]
+    totals = [row_from(total, PeriodTotalRow) for total in closing.totals]
     return {"periods": [row], "period_totals": totals}
 
 

@@ -6,13 +6,14 @@ programme are folded again. So rows remain a function of the set of events.
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec import Struct
 
 from ledger.facts import Occurrence
 from ledger.facts.terms import ProgrammeTermsSet
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Identifier, Position, Table, row_from
 
 
 class TermsVersion(Struct):
@@ -28,11 +29,11 @@ class Programme(State):
 
 
 class ProgrammeRow(NamedTuple):
-    version: str
+    version: Identifier
     effective_from: datetime
-    effective_until: datetime | None  # when the next version takes effect
+    effective_until: Annotated[datetime | None, "when the next version takes effect"]
     time_zone: str
-    expiry: str  # never, fixed, sliding
+    expiry: Annotated[str, "never, fixed, sliding"]
     expiry_days: int
     expiry_months: int
     expiry_until: str | None
@@ -45,25 +46,10 @@ class ProgrammeRow(NamedTuple):
     transfer_grace_days: int | None
     set_at: datetime
     set_by: str | None
-    position: int
+    position: Position
 
 
-PROGRAMMES_TABLE = Table(
-    name="programmes",
-    create="""
-        CREATE TABLE programmes (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL, version text COLLATE "C" NOT NULL,
-            effective_from timestamptz NOT NULL, effective_until timestamptz, time_zone text NOT NULL,
-            expiry text NOT NULL, expiry_days int NOT NULL, expiry_months int NOT NULL, expiry_until text,
-            expiry_activities text NOT NULL, existing_lots boolean NOT NULL,
-            points_to_currency numeric, currency text,
-            reversal_after_expiry text NOT NULL, reversal_grace_days int NOT NULL, transfer_grace_days int,
-            set_at timestamptz NOT NULL, set_by text, position bigint NOT NULL)
-        """,
-    index=("ALTER TABLE programmes ADD PRIMARY KEY (ledger_id, subject, version)",),
-    columns=ProgrammeRow._fields,
-    key=("version",),
-)
+PROGRAMMES_TABLE = Table("programmes", ProgrammeRow, key=("version",))
 
 
 def set_terms(programme: Programme, fact: ProgrammeTermsSet, occurrence: Occurrence) -> None:
@@ -79,22 +65,15 @@ def programme_rows(_subject: str, programme: Programme) -> Rows:
 
 def _row(version: TermsVersion, until: datetime | None) -> ProgrammeRow:
     terms = version.terms
-    return ProgrammeRow(
-        version=terms.version,
-        effective_from=terms.effective_from,
+    return row_from(
+        terms,
+        ProgrammeRow,
         effective_until=until,
-        time_zone=terms.time_zone,
         expiry=terms.expiry.kind,
         expiry_days=terms.expiry.days,
         expiry_months=terms.expiry.months,
         expiry_until=terms.expiry.until,
         expiry_activities=",".join(terms.expiry.activities),
-        existing_lots=terms.existing_lots,
-        points_to_currency=terms.points_to_currency,
-        currency=terms.currency,
-        reversal_after_expiry=terms.reversal_after_expiry,
-        reversal_grace_days=terms.reversal_grace_days,
-        transfer_grace_days=terms.transfer_grace_days,
         set_at=version.set_at,
         set_by=terms.by,
         position=version.position,

@@ -7,7 +7,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec import Struct, field
 
@@ -20,7 +20,8 @@ from ledger.facts.promotions import (
     PromotionIssued,
     PromotionRedeemed,
 )
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Identifier, Position, Table, row_from
 
 ZERO = Decimal(0)
 
@@ -55,90 +56,57 @@ class Promotion(State):
 
 
 class PromotionRow(NamedTuple):
-    customer: str | None
+    customer: Identifier | None
     promotion: str | None
     name: str | None
     programme: str | None
     starts_on: date | None
     ends_on: date | None
-    issued_count: int  # recorded and not revoked
-    earned_count: int  # recorded and not revoked
+    issued_count: Annotated[int, "recorded and not revoked"]
+    earned_count: Annotated[int, "recorded and not revoked"]
     redeemed_count: Decimal
-    revoked_count: int  # issues and earned promotions, known or not
-    limits: list[str]  # "MAX_NUMBER_OF_EARNS_PER_CUSTOMER 3", "… unlimited"
-    incomplete: bool  # something unknown was revoked or used
-    last_position: int
+    revoked_count: Annotated[int, "issues and earned promotions, known or not"]
+    limits: Annotated[list[str], "'MAX_NUMBER_OF_EARNS_PER_CUSTOMER 3', '… unlimited'"]
+    incomplete: Annotated[bool, "something unknown was revoked or used"]
+    last_position: Position
 
 
 class PromotionIssualRow(NamedTuple):
-    issual: str
-    status: str  # issued, revoked
+    issual: Identifier
+    status: Annotated[str, "issued, revoked"]
     issued_at: datetime | None
     issued_on: date | None
     expires_on: date | None
     revoked_at: datetime | None
-    incomplete: bool  # the issue was not recorded
+    incomplete: Annotated[bool, "the issue was not recorded"]
 
 
 class PromotionEarnedRow(NamedTuple):
-    earned: str
+    earned: Identifier
     issual: str | None
-    status: str  # earned, redeemed, revoked
+    status: Annotated[str, "earned, redeemed, revoked"]
     earned_at: datetime | None
     earned_on: date | None
     expires_on: date | None
     redeemed_count: Decimal
-    redeemed_at: datetime | None  # last
+    redeemed_at: Annotated[datetime | None, "last"]
     discount: Decimal
     revoked_at: datetime | None
-    incomplete: bool  # the earning was not recorded
+    incomplete: Annotated[bool, "the earning was not recorded"]
 
 
 PROMOTIONS_TABLE = Table(
-    name="promotions",
-    create="""
-        CREATE TABLE promotions (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", promotion text, name text, programme text, starts_on date, ends_on date,
-            issued_count int NOT NULL, earned_count int NOT NULL, redeemed_count numeric NOT NULL,
-            revoked_count int NOT NULL, limits text[] NOT NULL, incomplete boolean NOT NULL,
-            last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE promotions ADD PRIMARY KEY (ledger_id, subject)",
+    "promotions",
+    PromotionRow,
+    indexes=(
         "CREATE INDEX promotions_customer ON promotions (ledger_id, customer)",
         "CREATE INDEX promotions_flagged ON promotions (ledger_id, subject) WHERE incomplete",
     ),
-    columns=PromotionRow._fields,
-    key=(),
 )
 
-PROMOTION_ISSUALS_TABLE = Table(
-    name="promotion_issuals",
-    create="""
-        CREATE TABLE promotion_issuals (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            issual text COLLATE "C" NOT NULL, status text NOT NULL, issued_at timestamptz, issued_on date,
-            expires_on date, revoked_at timestamptz, incomplete boolean NOT NULL)
-        """,
-    index=("ALTER TABLE promotion_issuals ADD PRIMARY KEY (ledger_id, subject, issual)",),
-    columns=PromotionIssualRow._fields,
-    key=("issual",),
-)
+PROMOTION_ISSUALS_TABLE = Table("promotion_issuals", PromotionIssualRow, key=("issual",))
 
-PROMOTIONS_EARNED_TABLE = Table(
-    name="promotions_earned",
-    create="""
-        CREATE TABLE promotions_earned (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            earned text COLLATE "C" NOT NULL, issual text, status text NOT NULL, earned_at timestamptz, earned_on date,
-            expires_on date, redeemed_count numeric NOT NULL, redeemed_at timestamptz, discount numeric NOT NULL,
-            revoked_at timestamptz, incomplete boolean NOT NULL)
-        """,
-    index=("ALTER TABLE promotions_earned ADD PRIMARY KEY (ledger_id, subject, earned)",),
-    columns=PromotionEarnedRow._fields,
-    key=("earned",),
-)
+PROMOTIONS_EARNED_TABLE = Table("promotions_earned", PromotionEarnedRow, key=("earned",))
 
 
 def issue(promotion: Promotion, fact: PromotionIssued, occurrence: Occurrence) -> None:
@@ -200,13 +168,9 @@ def _update_fields(promotion: Promotion, fact: PromotionFact, occurrence: Occurr
 def promotion_rows(_subject: str, promotion: Promotion) -> Rows:
     issuals = [_issual_row(name, issual) for name, issual in promotion.issuals.items()]
     earned = [_earned_row(name, earned) for name, earned in promotion.earned.items()]
-    summary = PromotionRow(
-        customer=promotion.customer,
-        promotion=promotion.promotion,
-        name=promotion.name,
-        programme=promotion.programme,
-        starts_on=promotion.starts_on,
-        ends_on=promotion.ends_on,
+    summary = row_from(
+        promotion,
+        PromotionRow,
         issued_count=sum(row.status == "issued" for row in issuals),
         earned_count=sum(row.status != "revoked" and not row.incomplete for row in earned),
         redeemed_count=sum((row.redeemed_count for row in earned), ZERO),
@@ -219,13 +183,11 @@ def promotion_rows(_subject: str, promotion: Promotion) -> Rows:
 
 
 def _issual_row(name: str, issual: PromotionIssual) -> PromotionIssualRow:
-    return PromotionIssualRow(
+    return row_from(
+        issual,
+        PromotionIssualRow,
         issual=name,
         status="issued" if issual.revoked_at is None else "revoked",
-        issued_at=issual.issued_at,
-        issued_on=issual.issued_on,
-        expires_on=issual.expires_on,
-        revoked_at=issual.revoked_at,
         incomplete=issual.issued_at is None,
     )
 
@@ -233,17 +195,14 @@ def _issual_row(name: str, issual: PromotionIssual) -> PromotionIssualRow:
 def _earned_row(name: str, earned: EarnedPromotion) -> PromotionEarnedRow:
     redemptions = earned.redemptions.values()
     status = "redeemed" if redemptions else "earned"
-    return PromotionEarnedRow(
+    return row_from(
+        earned,
+        PromotionEarnedRow,
         earned=name,
-        issual=earned.issual,
         status=status if earned.revoked_at is None else "revoked",
-        earned_at=earned.earned_at,
-        earned_on=earned.earned_on,
-        expires_on=earned.expires_on,
         redeemed_count=sum((uses for _, uses, _ in redemptions), ZERO),
         redeemed_at=max((redeemed_at for redeemed_at, _, _ in redemptions), default=None),
         discount=sum((discount for _, _, discount in redemptions), ZERO),
-        revoked_at=earned.revoked_at,
         incomplete=earned.earned_at is None,
     )
 

@@ -6,7 +6,7 @@
 """
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from ledger.facts import Occurrence
 from ledger.facts.redemption_records import (
@@ -15,7 +15,8 @@ from ledger.facts.redemption_records import (
     RedemptionRecordFact,
     RedemptionRecordUpdated,
 )
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Position, Table, row_from
 
 
 class RedemptionRecord(State):
@@ -30,32 +31,23 @@ class RedemptionRecord(State):
 
 
 class RedemptionRecordRow(NamedTuple):
-    of: str | None  # coupon, promotion
-    status: str  # created, updated, deleted
+    of: Annotated[str | None, "coupon, promotion"]
+    status: Annotated[str, "created, updated, deleted"]
     vendor_status: str | None
     first_seen_at: datetime | None
     last_seen_at: datetime | None
     deleted_at: datetime | None
-    undone: bool  # inferred
-    incomplete: bool  # no creation was recorded
-    last_position: int
+    undone: Annotated[bool, "inferred"]
+    incomplete: Annotated[bool, "no creation was recorded"]
+    last_position: Position
 
 
 REDEMPTION_RECORDS_TABLE = Table(
-    name="redemption_records",
-    create="""
-        CREATE TABLE redemption_records (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            "of" text, status text NOT NULL, vendor_status text,
-            first_seen_at timestamptz, last_seen_at timestamptz, deleted_at timestamptz,
-            undone boolean NOT NULL, incomplete boolean NOT NULL, last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE redemption_records ADD PRIMARY KEY (ledger_id, subject)",
+    "redemption_records",
+    RedemptionRecordRow,
+    indexes=(
         "CREATE INDEX redemption_records_flagged ON redemption_records (ledger_id, subject) WHERE incomplete OR undone",
     ),
-    columns=RedemptionRecordRow._fields,
-    key=(),
 )
 
 
@@ -86,13 +78,10 @@ def _update_fields(record: RedemptionRecord, fact: RedemptionRecordFact, occurre
 
 
 def redemption_record_rows(_subject: str, record: RedemptionRecord) -> Rows:
-    row = RedemptionRecordRow(
-        of=record.of,
+    row = row_from(
+        record,
+        RedemptionRecordRow,
         status=_status(record),
-        vendor_status=record.vendor_status,
-        first_seen_at=record.first_seen_at,
-        last_seen_at=record.last_seen_at,
-        deleted_at=record.deleted_at,
         undone=record.deleted_at is not None,
         incomplete=record.created_at is None,
         last_position=record.position,

@@ -8,7 +8,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -21,8 +21,9 @@ from ledger.facts.requests import (
     RequestOpened,
     RequestRejected,
 )
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
 from projections.previous_owners import add_previous_owner
+from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 # Our state for each fact. Decisions outrank "pending" and "other" at any time.
 STATES: dict[type[RequestFact], str] = {
@@ -59,50 +60,38 @@ class WorkflowRequest(State):
 
 
 class RequestRow(NamedTuple):
-    customer: str | None
-    customer_ids: list[str]  # as the source writes them; not linked to customers
+    customer: Identifier | None
+    customer_ids: Annotated[list[str], "as the source writes them; not linked to customers"]
     request_type: str | None
     base_type: str | None
-    state: str | None  # pending, approved, rejected, failed; other: see vendor_state
+    state: Annotated[str | None, "pending, approved, rejected, failed; other: see vendor_state"]
     vendor_state: str | None
-    opened_at: datetime | None  # None if only the decision was recorded
+    opened_at: Annotated[datetime | None, "null if only the decision was recorded"]
     decided_at: datetime | None
     updated_at: datetime | None
-    contested: bool  # recorded decisions differ
+    contested: Annotated[bool, "recorded decisions differ"]
     maker: str | None
     checker: str | None
     programme: str | None
     points: Decimal | None
     badge: str | None
     status_wanted: str | None
-    reference: str | None
-    transaction_number: str | None
-    named_before: list[str] | None  # previous owners; None if there are none
-    last_position: int
+    reference: Identifier | None
+    transaction_number: Identifier | None
+    named_before: PreviousOwners
+    last_position: Position
 
 
 REQUESTS_TABLE = Table(
-    name="requests",
-    create="""
-        CREATE TABLE requests (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", customer_ids text[] NOT NULL, request_type text, base_type text,
-            state text, vendor_state text,
-            opened_at timestamptz, decided_at timestamptz, updated_at timestamptz, contested boolean NOT NULL,
-            maker text, checker text, programme text, points numeric, badge text, status_wanted text,
-            reference text COLLATE "C", transaction_number text COLLATE "C", named_before text[],
-            last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE requests ADD PRIMARY KEY (ledger_id, subject)",
+    "requests",
+    RequestRow,
+    indexes=(
         "CREATE INDEX requests_named_before ON requests USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX requests_customer ON requests (ledger_id, customer)",
         "CREATE INDEX requests_state ON requests (ledger_id, state, updated_at)",
         "CREATE INDEX requests_approved ON requests (ledger_id, subject) WHERE state = 'approved'",
         "CREATE INDEX requests_flagged ON requests (ledger_id, subject) WHERE contested",
     ),
-    columns=RequestRow._fields,
-    key=(),
 )
 
 
@@ -141,28 +130,7 @@ def _update_fields(request: WorkflowRequest, fact: RequestFact, occurrence: Occu
 
 
 def request_rows(_subject: str, request: WorkflowRequest) -> Rows:
-    row = RequestRow(
-        customer=request.customer,
-        customer_ids=request.customer_ids,
-        request_type=request.request_type,
-        base_type=request.base_type,
-        state=request.state,
-        vendor_state=request.vendor_state,
-        opened_at=request.opened_at,
-        decided_at=request.decided_at,
-        updated_at=request.updated_at,
-        contested=request.contested,
-        maker=request.maker,
-        checker=request.checker,
-        programme=request.programme,
-        points=request.points,
-        badge=request.badge,
-        status_wanted=request.status_wanted,
-        reference=request.reference,
-        transaction_number=request.transaction_number,
-        named_before=request.named_before or None,
-        last_position=request.position,
-    )
+    row = row_from(request, RequestRow, named_before=request.named_before or None, last_position=request.position)
     return {"requests": [row]}
 
 

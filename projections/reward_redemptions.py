@@ -9,7 +9,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec import field
 
@@ -22,8 +22,9 @@ from ledger.facts.rewards import (
     RewardRedemptionPending,
     RewardRedemptionRolledBack,
 )
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
 from projections.previous_owners import add_previous_owner
+from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 STAGES = {"created": 1, "pending": 2, "completed": 3, "failed": 3, "rolled_back": 4}
 
@@ -46,41 +47,31 @@ class RewardRedemption(State):
 
 
 class RewardRedemptionRow(NamedTuple):
-    customer: str | None
-    reward: str | None
+    customer: Identifier | None
+    reward: Identifier | None
     reward_name: str | None
-    state: str | None  # created, pending, completed, failed, rolled_back
-    points: Decimal | None  # cost of the reward for its whole quantity
+    state: Annotated[str | None, "created, pending, completed, failed, rolled_back"]
+    points: Annotated[Decimal | None, "cost of the reward for its whole quantity"]
     quantity: int | None
-    coupon: str | None
+    coupon: Identifier | None
     coupon_code: str | None
-    debit: str | None
+    debit: Identifier | None
     request: str | None
-    refund_expected: bool  # a redemption that paid for it is named; see /v1/reconciliation/rewards
+    refund_expected: Annotated[bool, "a redemption that paid for it is named; see /v1/reconciliation/rewards"]
     errors: list[str]
     created_at: datetime | None
     completed_at: datetime | None
     failed_at: datetime | None
     rolled_back_at: datetime | None
     contested: bool
-    named_before: list[str] | None  # previous owners; None if there are none
-    last_position: int
+    named_before: PreviousOwners
+    last_position: Position
 
 
 REWARD_REDEMPTIONS_TABLE = Table(
-    name="reward_redemptions",
-    create="""
-        CREATE TABLE reward_redemptions (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", reward text COLLATE "C", reward_name text, state text,
-            points numeric, quantity int, coupon text COLLATE "C", coupon_code text,
-            debit text COLLATE "C", request text,
-            refund_expected boolean NOT NULL, errors text[] NOT NULL,
-            created_at timestamptz, completed_at timestamptz, failed_at timestamptz, rolled_back_at timestamptz,
-            contested boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE reward_redemptions ADD PRIMARY KEY (ledger_id, subject)",
+    "reward_redemptions",
+    RewardRedemptionRow,
+    indexes=(
         "CREATE INDEX reward_redemptions_named_before ON reward_redemptions USING gin (named_before) "
         "WHERE named_before IS NOT NULL",
         "CREATE INDEX reward_redemptions_customer ON reward_redemptions (ledger_id, customer)",
@@ -88,8 +79,6 @@ REWARD_REDEMPTIONS_TABLE = Table(
         "WHERE state IN ('failed', 'rolled_back')",
         "CREATE INDEX reward_redemptions_contested ON reward_redemptions (ledger_id, subject) WHERE contested",
     ),
-    columns=RewardRedemptionRow._fields,
-    key=(),
 )
 
 
@@ -139,19 +128,10 @@ def _advance(state: str, redemption: RewardRedemption, fact: RewardRedemptionFac
 
 def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
     told_at = redemption.told_at
-    row = RewardRedemptionRow(
-        customer=redemption.customer,
-        reward=redemption.reward,
-        reward_name=redemption.reward_name,
-        state=redemption.state,
-        points=redemption.points,
-        quantity=redemption.quantity,
-        coupon=redemption.coupon,
-        coupon_code=redemption.coupon_code,
-        debit=redemption.debit,
-        request=redemption.request,
+    row = row_from(
+        redemption,
+        RewardRedemptionRow,
         refund_expected=redemption.state in ("failed", "rolled_back") and redemption.debit is not None,
-        errors=redemption.errors,
         created_at=told_at.get("created"),
         completed_at=told_at.get("completed"),
         failed_at=told_at.get("failed"),

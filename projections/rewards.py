@@ -8,13 +8,14 @@
 from datetime import datetime
 from decimal import Decimal
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec import Struct, field
 
 from ledger.facts import Occurrence
 from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardFact, RewardText, RewardUpdated
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Position, SqlType, Table, row_from
 
 
 class RewardState(Struct, kw_only=True):
@@ -58,7 +59,7 @@ class Reward(State):
 
 
 class RewardRow(NamedTuple):
-    name: str | None  # in the first language published
+    name: Annotated[str | None, "in the first language published"]
     programme: str | None
     reward_type: str | None
     redemption_type: str | None
@@ -76,17 +77,17 @@ class RewardRow(NamedTuple):
     created_at: datetime | None
     updated_at: datetime | None
     versions_count: int
-    claimed_at: datetime | None  # the last reminder
+    claimed_at: Annotated[datetime | None, "the last reminder"]
     claimed_ends_at: datetime | None
     claim_differs: bool
-    incomplete: bool  # no creation was recorded
-    last_position: int
+    incomplete: Annotated[bool, "no creation was recorded"]
+    last_position: Position
 
 
 class RewardVersionRow(NamedTuple):
-    version: int
+    version: Annotated[int, SqlType("bigint")]
     valid_from: datetime
-    valid_until: datetime | None  # None: the current version
+    valid_until: Annotated[datetime | None, "null: the current version"]
     name: str | None
     reward_type: str | None
     enabled: bool | None
@@ -94,62 +95,28 @@ class RewardVersionRow(NamedTuple):
     ends_at: datetime | None
     points_cost: Decimal | None
     tier: str | None
-    position: int
+    position: Position
 
 
 class RewardTextRow(NamedTuple):
-    ordinal: int
+    ordinal: Annotated[int, SqlType("bigint")]
     language: str | None
     name: str | None
     description: str | None
 
 
 REWARDS_TABLE = Table(
-    name="rewards",
-    create="""
-        CREATE TABLE rewards (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            name text, programme text, reward_type text, redemption_type text, enabled boolean,
-            starts_at timestamptz, ends_at timestamptz, points_cost numeric, coupon_series text, priority text,
-            tier text, reward_group text, label text, categories text[] NOT NULL, vendor text,
-            created_at timestamptz, updated_at timestamptz, versions_count int NOT NULL,
-            claimed_at timestamptz, claimed_ends_at timestamptz, claim_differs boolean NOT NULL,
-            incomplete boolean NOT NULL, last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE rewards ADD PRIMARY KEY (ledger_id, subject)",
+    "rewards",
+    RewardRow,
+    indexes=(
         "CREATE INDEX rewards_flagged ON rewards (ledger_id, subject) WHERE incomplete",
         "CREATE INDEX rewards_differ ON rewards (ledger_id, subject) WHERE claim_differs",
     ),
-    columns=RewardRow._fields,
-    key=(),
 )
 
-REWARD_VERSIONS_TABLE = Table(
-    name="reward_versions",
-    create="""
-        CREATE TABLE reward_versions (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            version bigint NOT NULL, valid_from timestamptz NOT NULL, valid_until timestamptz,
-            name text, reward_type text, enabled boolean, starts_at timestamptz, ends_at timestamptz,
-            points_cost numeric, tier text, position bigint NOT NULL)
-        """,
-    index=("ALTER TABLE reward_versions ADD PRIMARY KEY (ledger_id, subject, version)",),
-    columns=RewardVersionRow._fields,
-    key=("version",),
-)
+REWARD_VERSIONS_TABLE = Table("reward_versions", RewardVersionRow, key=("version",))
 
-REWARD_TEXTS_TABLE = Table(
-    name="reward_texts",
-    create="""
-        CREATE TABLE reward_texts (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            ordinal bigint NOT NULL, language text, name text, description text)
-        """,
-    index=("ALTER TABLE reward_texts ADD PRIMARY KEY (ledger_id, subject, ordinal)",),
-    columns=RewardTextRow._fields,
-    key=("ordinal",),
-)
+REWARD_TEXTS_TABLE = Table("reward_texts", RewardTextRow, key=("ordinal",))
 
 
 def create(reward: Reward, fact: RewardCreated, occurrence: Occurrence) -> None:
@@ -186,49 +153,24 @@ def reward_rows(_subject: str, reward: Reward) -> Rows:
     versions = reward.versions
     ends = [version.valid_from for version in versions[1:]]
     texts = versions[-1].texts if versions else ()
-    return {
-        "rewards": [_row(reward)],
-        "reward_versions": [
-            RewardVersionRow(
-                version=number,
-                valid_from=version.valid_from,
-                valid_until=valid_until,
-                name=version.name,
-                reward_type=version.reward_type,
-                enabled=version.enabled,
-                starts_at=version.starts_at,
-                ends_at=version.ends_at,
-                points_cost=version.cost,
-                tier=version.tier,
-                position=version.position,
-            )
-            for number, (version, valid_until) in enumerate(zip_longest(versions, ends), 1)
-        ],
-        "reward_texts": [
-            RewardTextRow(ordinal, text.language, text.name, text.description) for ordinal, text in enumerate(texts, 1)
-        ],
-    }
+    rows = [
+        row_from(version, RewardVersionRow, version=number, valid_until=valid_until, points_cost=version.cost)
+        for number, (version, valid_until) in enumerate(zip_longest(versions, ends), 1)
+    ]
+    text_rows = [row_from(text, RewardTextRow, ordinal=ordinal) for ordinal, text in enumerate(texts, 1)]
+    return {"rewards": [_row(reward)], "reward_versions": rows, "reward_texts": text_rows}
 
 
 def _row(reward: Reward) -> RewardRow:
     versions = reward.versions
     current = versions[-1] if versions else RewardState()
-    return RewardRow(
-        name=current.name,
-        programme=current.programme,
-        reward_type=current.reward_type,
-        redemption_type=current.redemption_type,
-        enabled=current.enabled,
-        starts_at=current.starts_at,
-        ends_at=current.ends_at,
+    return row_from(
+        current,
+        RewardRow,
         points_cost=current.cost,
         coupon_series=current.series,
-        priority=current.priority,
-        tier=current.tier,
         reward_group=current.group,
-        label=current.label,
         categories=list(current.categories),
-        vendor=current.vendor,
         created_at=reward.created_at,
         updated_at=versions[-1].valid_from if versions else None,
         versions_count=len(versions),

@@ -9,7 +9,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec import Struct, field
 
@@ -24,7 +24,8 @@ from ledger.facts.streaks import (
     StreakStarted,
     StreakUnEnrolled,
 )
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
+from projections.tables import Identifier, Position, Table, row_from
 
 
 class StreakLevel(Struct):
@@ -60,7 +61,7 @@ class Streak(State):
 
 
 class StreakRow(NamedTuple):
-    customer: str | None
+    customer: Identifier | None
     target: str | None
     target_name: str | None
     period: str | None
@@ -68,13 +69,13 @@ class StreakRow(NamedTuple):
     streak: str | None
     user_streak: str | None
     name: str | None
-    status: str  # enrolled, running, ended, unenrolled
+    status: Annotated[str, "enrolled, running, ended, unenrolled"]
     value: Decimal | None
     levels_count: int | None
     level_values: list[str]
-    levels_achieved_count: int  # by the recorded levels
-    levels_claimed: int | None  # by the vendor's count at the end
-    starts_local: str | None  # without a zone, as the vendor writes it
+    levels_achieved_count: Annotated[int, "by the recorded levels"]
+    levels_claimed: Annotated[int | None, "by the vendor's count at the end"]
+    starts_local: Annotated[str | None, "without a zone, as the vendor writes it"]
     ends_local: str | None
     enrolled_at: datetime | None
     started_at: datetime | None
@@ -82,52 +83,28 @@ class StreakRow(NamedTuple):
     unenrolled_at: datetime | None
     told_after_unenrolment: int
     contested: bool
-    incomplete: bool  # neither enrolment nor start was recorded
-    last_position: int
+    incomplete: Annotated[bool, "neither enrolment nor start was recorded"]
+    last_position: Position
 
 
 class StreakLevelRow(NamedTuple):
-    level: str
+    level: Identifier
     achieved: bool
     achieved_at: datetime | None
     unachieved_at: datetime | None
 
 
 STREAKS_TABLE = Table(
-    name="streaks",
-    create="""
-        CREATE TABLE streaks (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", target text, target_name text, period text, period_name text,
-            streak text, user_streak text, name text, status text NOT NULL, value numeric,
-            levels_count int, level_values text[] NOT NULL, levels_achieved_count int NOT NULL, levels_claimed int,
-            starts_local text, ends_local text,
-            enrolled_at timestamptz, started_at timestamptz, ended_at timestamptz, unenrolled_at timestamptz,
-            told_after_unenrolment int NOT NULL, contested boolean NOT NULL, incomplete boolean NOT NULL,
-            last_position bigint NOT NULL)
-        """,
-    index=(
-        "ALTER TABLE streaks ADD PRIMARY KEY (ledger_id, subject)",
+    "streaks",
+    StreakRow,
+    indexes=(
         "CREATE INDEX streaks_customer ON streaks (ledger_id, customer)",
         "CREATE INDEX streaks_flagged ON streaks (ledger_id, subject) "
         "WHERE contested OR incomplete OR told_after_unenrolment > 0",
     ),
-    columns=StreakRow._fields,
-    key=(),
 )
 
-STREAK_LEVELS_TABLE = Table(
-    name="streak_levels",
-    create="""
-        CREATE TABLE streak_levels (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            level text COLLATE "C" NOT NULL, achieved boolean NOT NULL,
-            achieved_at timestamptz, unachieved_at timestamptz)
-        """,
-    index=("ALTER TABLE streak_levels ADD PRIMARY KEY (ledger_id, subject, level)",),
-    columns=StreakLevelRow._fields,
-    key=("level",),
-)
+STREAK_LEVELS_TABLE = Table("streak_levels", StreakLevelRow, key=("level",))
 
 
 def enrol(streak: Streak, fact: StreakEnrolled, occurrence: Occurrence) -> None:
@@ -216,40 +193,18 @@ def _update_fields(streak: Streak, fact: StreakFact, occurrence: Occurrence) -> 
 
 
 def streak_rows(_subject: str, streak: Streak) -> Rows:
-    levels = streak.levels.values()
-    row = StreakRow(
-        customer=streak.customer,
-        target=streak.target,
-        target_name=streak.target_name,
-        period=streak.period,
-        period_name=streak.period_name,
-        streak=streak.streak,
-        user_streak=streak.user_streak,
-        name=streak.name,
+    row = row_from(
+        streak,
+        StreakRow,
         status=_status(streak),
-        value=streak.value,
-        levels_count=streak.levels_count,
         level_values=list(streak.level_values),
-        levels_achieved_count=sum(level.achieved for level in levels),
-        levels_claimed=streak.levels_claimed,
-        starts_local=streak.starts_local,
-        ends_local=streak.ends_local,
-        enrolled_at=streak.enrolled_at,
-        started_at=streak.started_at,
-        ended_at=streak.ended_at,
-        unenrolled_at=streak.unenrolled_at,
-        told_after_unenrolment=streak.told_after_unenrolment,
+        levels_achieved_count=sum(level.achieved for level in streak.levels.values()),
         contested=_contested(streak),
         incomplete=streak.enrolled_at is None and streak.started_at is None,
         last_position=streak.position,
     )
-    return {
-        "streaks": [row],
-        "streak_levels": [
-            StreakLevelRow(name, level.achieved, level.achieved_at, level.unachieved_at)
-            for name, level in streak.levels.items()
-        ],
-    }
+    levels = [row_from(level, StreakLevelRow, level=name) for name, level in streak.levels.items()]
+    return {"streaks": [row], "streak_levels": levels}
 
 
 def _contested(streak: Streak) -> bool:

@@ -9,14 +9,15 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec.structs import replace
 
 from ledger.facts import Occurrence
 from ledger.facts.transfers import TransferCompleted, TransferFact, TransferInitiated
-from projections.definition import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State
 from projections.previous_owners import add_previous_owner
+from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 EVENT_BYTES = 8  # prefix of an event tag: equal for all versions of one event
 
@@ -48,46 +49,34 @@ class Transfer(State):
 
 
 class TransferRow(NamedTuple):
-    sender: str | None
-    receiver: str | None
-    sent_to: str | None  # receiver named by the sender's half
-    received_from: str | None  # sender named by the receiver's half
-    status: str  # initiated, completed; received-only if no sending was recorded
-    programme: str | None  # of the sender; of the receiver if only the receipt was recorded
+    sender: Identifier | None
+    receiver: Identifier | None
+    sent_to: Annotated[Identifier | None, "receiver named by the sender's half"]
+    received_from: Annotated[Identifier | None, "sender named by the receiver's half"]
+    status: Annotated[str, "initiated, completed; received-only if no sending was recorded"]
+    programme: Annotated[str | None, "of the sender; of the receiver if only the receipt was recorded"]
     unit: str
-    points: Decimal  # as sent; as received if only the receipt was recorded
+    points: Annotated[Decimal, "as sent; as received if only the receipt was recorded"]
     points_received: Decimal | None
-    differs: bool  # the halves or their reports disagree
-    reported: Decimal | None  # other points in a repeated report of one half; not counted
+    differs: Annotated[bool, "the halves or their reports disagree"]
+    reported: Annotated[Decimal | None, "other points in a repeated report of one half; not counted"]
     initiated_at: datetime | None
     received_at: datetime | None
-    named_before: list[str] | None  # previous owners; None if there are none
-    last_position: int
-    reported_position: int | None
-    counted_position: int | None
+    named_before: PreviousOwners
+    last_position: Position
+    reported_position: Position | None
+    counted_position: Position | None
 
 
 TRANSFERS_TABLE = Table(
-    name="transfers",
-    create="""
-        CREATE TABLE transfers (
-            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            sender text COLLATE "C", receiver text COLLATE "C", sent_to text COLLATE "C",
-            received_from text COLLATE "C", status text NOT NULL,
-            programme text, unit text NOT NULL,
-            points numeric NOT NULL, points_received numeric, differs boolean NOT NULL, reported numeric,
-            initiated_at timestamptz, received_at timestamptz, named_before text[], last_position bigint NOT NULL,
-            reported_position bigint, counted_position bigint)
-        """,
-    index=(
-        "ALTER TABLE transfers ADD PRIMARY KEY (ledger_id, subject)",
+    "transfers",
+    TransferRow,
+    indexes=(
         "CREATE INDEX transfers_named_before ON transfers USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX transfers_sender ON transfers (ledger_id, sender)",
         "CREATE INDEX transfers_receiver ON transfers (ledger_id, receiver)",
         "CREATE INDEX transfers_open ON transfers (ledger_id, subject) WHERE status <> 'completed' OR differs",
     ),
-    columns=TransferRow._fields,
-    key=(),
 )
 
 
@@ -171,24 +160,17 @@ def transfer_rows(_subject: str, transfer: Transfer) -> Rows:
     sent = transfer.sent.points if transfer.sent else None
     received = transfer.received.points if transfer.received else None
     named = {*transfer.named_before, transfer.sent_to, transfer.received_from}
-    row = TransferRow(
-        sender=transfer.sender,
-        receiver=transfer.receiver,
-        sent_to=transfer.sent_to,
-        received_from=transfer.received_from,
+    row = row_from(
+        transfer,
+        TransferRow,
         status=_status(transfer),
-        programme=transfer.programme,
-        unit=transfer.unit,
         points=sent if sent is not None else received or Decimal(0),
         points_received=received,
         differs=_differs(transfer),
-        reported=transfer.reported,
         initiated_at=transfer.sent.at if transfer.sent else None,
         received_at=transfer.received.at if transfer.received else None,
         named_before=sorted(holder for holder in named - {transfer.sender, transfer.receiver} if holder) or None,
         last_position=transfer.position,
-        reported_position=transfer.reported_position,
-        counted_position=transfer.counted_position,
     )
     return {"transfers": [row]}
 

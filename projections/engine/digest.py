@@ -8,20 +8,25 @@ The digest leaves out:
 """
 
 import hashlib
+from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
 from ledger.database import Connection
-from projections.definition import Table
 from projections.registry import PROJECTIONS
+from projections.tables import Table
 
-FACTS_TABLE = Table(
-    name="facts",
-    create="",
-    index=(),
-    columns=("occurred_at", "rank", "tag", "ordinal", "kind", "body"),
-    key=("occurred_at", "rank", "tag", "ordinal"),
-)
+
+class DigestedFact(NamedTuple):
+    occurred_at: datetime
+    rank: int
+    tag: bytes
+    ordinal: int
+    kind: str
+    body: bytes
+
+
+FACTS_TABLE = Table("facts", DigestedFact, key=("occurred_at", "rank", "tag", "ordinal"))
 COUNT_UNTIMED = "SELECT count(*) FROM subjects WHERE ledger_id = $1 AND untimed"
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from ledger.database import Connection
-from projections.definition import FactKey, Projection, State, Table
+from projections.definition import FactKey, Projection, State
+from projections.tables import Table
 
 SUBJECT_COLUMNS = ("ledger_id", "subject_kind", "subject", "untimed", "parked", "parked_position")
 

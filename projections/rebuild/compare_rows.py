@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 from ledger.database import Connection, connect
 from ledger.errors import Unavailable
 from ledger.store.registry import Ledger, list_ledgers
-from projections.definition import Table
 from projections.engine import promotion, store
 from projections.engine.digest import FACTS_TABLE, is_position_column
 from projections.engine.generations import Generation, is_incompatible
@@ -29,11 +28,11 @@ from projections.rebuild import partition
 from projections.rebuild.comparison import Comparison, Difference
 from projections.rebuild.newly_read import find_newly_read
 from projections.registry import PROJECTIONS
+from projections.tables import Table
 
 POSITIONS_LISTED_MAX = 20
 ALIGNMENT_ATTEMPTS_MAX = 200
 
-PARKED_TABLE = Table(name="subjects", create="", index=(), columns=("parked",), key=())
 READ_COLUMNS = """
     SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1
 """
@@ -46,6 +45,11 @@ READ_FACTS_OF_SUBJECT = """
 """
 
 
+class ParkedRow(NamedTuple):
+    parked: str | None
+
+
+PARKED_TABLE = Table("subjects", ParkedRow)
 IsExpected = Callable[[str, str, str | None], bool]  # (projection, table, column)
 
 

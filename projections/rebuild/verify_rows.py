@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ledger.database import Connection
 from ledger.store.registry import Ledger
-from projections.definition import Projection, Table
+from projections.definition import Projection
 from projections.engine import store
 from projections.engine.digest import is_position_column
 from projections.engine.fold_subjects import fold_from_start
@@ -21,6 +21,7 @@ from projections.engine.programme_terms import read_terms
 from projections.programme_terms import NO_TERMS
 from projections.rebuild.verify_facts import Mismatch, check_facts
 from projections.registry import PROJECTIONS
+from projections.tables import Table
 
 SUBJECTS_PER_READ = 200
 

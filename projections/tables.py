@@ -1,0 +1,134 @@
+"""Tables of a projection. The row type is the source: its annotations give the columns, and its fields the rows.
+
+    class BadgeRow(NamedTuple):
+        customer: Identifier | None
+        earned_count: Annotated[int, "without repeated reports"]
+        last_position: Position
+
+`| None` makes a column nullable. In `Annotated`, a text describes the column to users, and an `SqlType` names its type.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Row: TypeAlias = tuple[Any, ...]
+RowT = TypeVar("RowT", bound=Row)
+
+SQL_TYPES: dict[Any, str] = {
+    bool: "boolean",
+    int: "int",
+    str: "text",
+    Decimal: "numeric",
+    date: "date",
+    datetime: "timestamptz",
+    list[str]: "text[]",
+}
+
+
+class SqlType(NamedTuple):
+    """Type of a column in SQL, for a column whose Python type does not decide it. A CHECK may follow."""
+
+    name: str
+
+
+Identifier = Annotated[str, SqlType('text COLLATE "C"')]  # compared and sorted by bytes, as keys and indexes need
+Position = Annotated[int, SqlType("bigint"), "position of an event in the ledger"]
+PreviousOwners = Annotated[list[str] | None, "previous owners; null if there are none"]  # see previous_owners.py
+
+
+class Column(NamedTuple):
+    """One column of a table, or one field of any other row type."""
+
+    name: str
+    type: Any  # in Python, without None: str, int, bool, Decimal, date, datetime, list[str]
+    nullable: bool
+    description: str | None
+    sql_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of a projection. Its first columns are `ledger_id int, subject text`; the fields of `row` follow.
+
+    A column with a position is named "position" or ends in "_position". Digests leave these columns out, because only
+    positions depend on the order of arrival.
+    """
+
+    name: str
+    row: type[Row]  # a NamedTuple
+    indexes: tuple[str, ...] = ()  # further than the primary key
+    key: tuple[str, ...] = ()  # columns that identify a row within its subject
+    unique_key: bool = False  # the key identifies a row within its ledger; the subject is indexed
+    append_only: bool = False  # rows are only added, at least one for each fact, and come from `take_rows`
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns, without `ledger_id` and `subject`."""
+        fields: tuple[str, ...] = self.row._fields  # type: ignore[attr-defined]
+        return fields
+
+    @property
+    def create(self) -> str:
+        """CREATE TABLE, unqualified and without keys: a rebuild loads the table first and adds indexes later."""
+        columns = ["ledger_id int NOT NULL", 'subject text COLLATE "C" NOT NULL']
+        for column in columns_of(self.row):
+            columns.append(f'"{column.name}" {column.sql_type}{"" if column.nullable else " NOT NULL"}')
+        return f"CREATE TABLE {self.name} ({', '.join(columns)})"
+
+    @property
+    def index(self) -> tuple[str, ...]:
+        """Statements that create the primary key and the indexes."""
+        key = ", ".join(("ledger_id", *self.key) if self.unique_key else ("ledger_id", "subject", *self.key))
+        statements = [f"ALTER TABLE {self.name} ADD PRIMARY KEY ({key})"]
+        if self.unique_key:
+            statements.append(f"CREATE INDEX {self.name}_subject ON {self.name} (ledger_id, subject)")
+        return *statements, *self.indexes
+
+
+@cache
+def columns_of(row_type: type[Row]) -> tuple[Column, ...]:
+    """Return the columns that a row type declares, in order. Raises KeyError if a type has no type in SQL."""
+    return tuple(_column(name, hint) for name, hint in get_type_hints(row_type, include_extras=True).items())
+
+
+def _column(name: str, hint: Any) -> Column:
+    inner, outer_notes = _unwrap(hint)
+    nullable, inner_notes = get_origin(inner) in (Union, UnionType), ()
+    if nullable:
+        (inner,) = (member for member in get_args(inner) if member is not type(None))
+        inner, inner_notes = _unwrap(inner)
+    notes = (*inner_notes, *outer_notes)  # the outermost note counts
+    sql_type = [note.name for note in notes if isinstance(note, SqlType)] or [SQL_TYPES[inner]]
+    descriptions = [note for note in notes if isinstance(note, str)]
+    return Column(name, inner, nullable, descriptions[-1] if descriptions else None, sql_type[-1])
+
+
+def _unwrap(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return the type inside `Annotated`, and the notes about it."""
+    return (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
+
+
+def row_from(source: object, row_type: type[RowT], /, **rest: Any) -> RowT:
+    """Build a row: columns in `rest` by name, all others from the attributes of `source` with the same names.
+
+    Raises TypeError if the row type has no column for a name in `rest`.
+    """
+    row: RowT = _row_builder(row_type, tuple(rest))(source, rest)
+    return row
+
+
+@cache
+def _row_builder(row_type: Any, rest: tuple[str, ...]) -> Callable[[object, dict[str, Any]], Any]:
+    """Compile an expression, as `namedtuple` does. `getattr` by name takes three times as long for each row."""
+    if unknown := set(rest) - set(row_type._fields):
+        raise TypeError(f"{row_type.__name__} has no columns {sorted(unknown)}")
+    values = ", ".join(f"rest[{name!r}]" if name in rest else f"source.{name}" for name in row_type._fields)
+    builder: Callable[[object, dict[str, Any]], Any] = eval(  # noqa: S307 - names of our own fields
+        f"lambda source, rest: new(row_type, ({values},))", {"new": tuple.__new__, "row_type": row_type}
+    )
+    return builder

@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from tempfile import TemporaryFile
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from benchmarks.copy_rows import load
 from benchmarks.environment import BenchDatabase, Stopwatch, open_database, postgres_pid
@@ -22,7 +22,6 @@ from projections.rebuild import pipeline
 from projections.rebuild.pipeline import FillResult, Source
 from projections.rebuild.worker_pool import open_connection
 from projections.registry import PROJECTIONS
-from projections.tables import Table
 
 EVENTS_OF_PEER_MAX = 10_000
 
@@ -30,9 +29,20 @@ READ = {
     "ledger": "SELECT position, source, kind, event_key, payload FROM ledger.events ORDER BY ledger_id, position",
     "facts": "SELECT * FROM facts ORDER BY ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal",
 }
-FACTS = Table(name="facts", create=generations.CREATE_FACTS, index=generations.INDEX_FACTS, columns=(), key=())
-TABLES = [FACTS, *(table for projection in PROJECTIONS for table in projection.tables)]
 MAKE_BARE = "DROP SCHEMA IF EXISTS bare CASCADE; CREATE SCHEMA bare"
+
+
+class BareTable(NamedTuple):
+    """A table with the statements that create it, its key and its indexes."""
+
+    name: str
+    create: str
+    indexes: Sequence[str]
+
+
+FACTS = BareTable("facts", generations.CREATE_FACTS, generations.INDEX_FACTS)
+ROWS = [table for projection in PROJECTIONS for table in projection.tables]
+TABLES = [FACTS, *(BareTable(table.name, table.create, table.index) for table in ROWS)]
 UNIT = {"ledger": "events", "facts": "facts"}
 
 
@@ -96,7 +106,7 @@ async def _bare(database: BenchDatabase, source: Source, workers: int) -> float:
     active = (await generations.active_generation(database.connection)).schema_name
     dumping = asyncio.Lock()
     connections = [await open_connection(database.dsn, "bare") for _ in range(workers)]
-    waiting: asyncio.Queue[Table | None] = asyncio.Queue()
+    waiting: asyncio.Queue[BareTable | None] = asyncio.Queue()
     try:
         await connections[0].execute(MAKE_BARE)
         for table in TABLES:
@@ -129,7 +139,7 @@ async def _bare(database: BenchDatabase, source: Source, workers: int) -> float:
             await connection.close()
 
 
-async def _size(database: BenchDatabase, schema: str, table: Table) -> int:
+async def _size(database: BenchDatabase, schema: str, table: BareTable) -> int:
     size: int = await database.connection.fetchval(
         "SELECT pg_relation_size($1::text::regclass)", f"{schema}.{table.name}"
     )
@@ -151,10 +161,10 @@ async def _read(database: BenchDatabase, schema: str, source: Source) -> float:
     return watch.seconds
 
 
-async def _copy(connection: Connection, table: Table, rows: BinaryIO) -> float:
+async def _copy(connection: Connection, table: BareTable, rows: BinaryIO) -> float:
     """COPY rows into a table, and create its keys and indexes."""
     with Stopwatch() as watch:
         await connection.copy_to_table(table.name, schema_name="bare", source=rows, format="binary")
-        for statement in table.index:
+        for statement in table.indexes:
             await connection.execute(statement)
     return watch.seconds

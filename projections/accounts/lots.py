@@ -22,23 +22,17 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import takewhile
 
 from ledger.facts import Occurrence
 from projections.accounts.account import DEBT, NO_ORPHAN, ZERO, Account, Debit, Lot, LotSortKey, LotUse, Posting
+from projections.accounts.classes import LOT_COLUMNS, PROMISE_CLASS_OF
+from projections.accounts.lapses import has_lapsed, lapsed_between
 from projections.programme_terms import end_of_day
 
 # Indexes of asserted lots. They are higher than the indexes of a fact's grants.
 OPENING_INDEX = 998
 UNSEEN_INDEX = 999
-
-# Promised points are not outstanding, so postings that make or end a promise use classes of their own. Therefore
-# "issued", "reversed", "unseen" and "merged" mean the same in an account, a roll-forward and a vendor's total.
-PROMISE_CLASS_OF = {
-    "issued": "promises_made",
-    "unseen": "promises_unseen",
-    "reversed": "promises_cancelled",
-    "merged": "promises_merged",
-}
 
 
 def post(account: Account, source: str, target: str, points: Decimal, lot_id: str | None = None) -> None:
@@ -109,7 +103,7 @@ def credit(
         account.unseen_since += points
         if account.drift_since is None:
             account.drift_since, account.drift_position = occurrence.occurred_at, occurrence.position
-    if lapses_at is not None and lapses_at <= now:  # issued after its own day ended
+    if has_lapsed(lapses_at, now):  # issued after its own day ended
         post(account, source, "lapsed", points, lot.lot_id)
         insort(account.lapsed, lot.sort_key())
         return lot
@@ -191,12 +185,8 @@ def _spend_from(account: Account, lot: Lot, needed: Decimal, target: str, uses: 
 
 def count_use(lot: Lot, points: Decimal, target: str) -> None:
     """Count points that a lot gave to a class. Negative points count as given back."""
-    if target in ("in_transit", "sent"):
-        lot.sent += points
-    elif target == "adjusted":
-        lot.removed += points
-    else:
-        lot.redeemed += points
+    column = LOT_COLUMNS[target]
+    setattr(lot, column, getattr(lot, column) + points)
 
 
 def debit(
@@ -222,14 +212,12 @@ def debit(
         account.contested = True
 
 
-def lapse_due_lots(account: Account, now: datetime) -> Iterable[Lot]:
-    """Lapse the lots whose day ended by `now`, in order. Yields each lot after its posting."""
-    sort_keys = account.open
-    while sort_keys:
-        lot = account.lots[sort_keys[0][2]]
-        if lot.lapses_at is None or lot.lapses_at > now:
-            return
-        del sort_keys[0]
+def lapse_due_lots(account: Account, now: datetime) -> Iterable[tuple[datetime, Lot]]:
+    """Lapse the lots whose day ended by `now`, in order. Yields the instant and the lot after each posting."""
+    today = now.toordinal()
+    begun = takewhile(lambda sort_key: sort_key[0] <= today, account.open)  # no other day can have ended, in any zone
+    for lapsed_at, lot in lapsed_between((account.lots[lot_id] for _, _, lot_id in begun), None, now):
+        del account.open[bisect_left(account.open, lot.sort_key())]
         post(account, "available", "lapsed", lot.remaining, lot.lot_id)
         insort(account.lapsed, lot.sort_key())
-        yield lot
+        yield lapsed_at, lot

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from ledger.facts import Occurrence
 from ledger.facts.accounts import RedemptionReversed
 from projections.accounts.account import DEBT, ZERO, Account, Debit, LotSortKey, LotUse, Orphan
+from projections.accounts.lapses import has_lapsed
 from projections.accounts.lots import count_use, credit, post, return_to_lot, settle_debt
 
 DEBT_SORT_KEY: LotSortKey = (0, datetime.min, "")
@@ -105,10 +106,7 @@ def _release_uses(account: Account, entry: Debit, points: Decimal) -> Iterable[L
 
 
 def _has_lapsed(account: Account, use: LotUse, now: datetime) -> bool:
-    if use.lot_id == DEBT:
-        return False
-    lapses_at = account.lots[use.lot_id].lapses_at
-    return lapses_at is not None and lapses_at <= now
+    return use.lot_id != DEBT and has_lapsed(account.lots[use.lot_id].lapses_at, now)
 
 
 def _return_uses(

@@ -2,7 +2,8 @@
 
 from projections.accounts import drift
 from projections.accounts.account import ZERO, Account, Adjustment, ExpiryReminder, Lot, PendingPromise
-from projections.accounts.tables import PROMISE_CLASSES, AccountRow, AdjustmentRow, LotRow, PromiseRow, ReminderRow
+from projections.accounts.classes import class_columns
+from projections.accounts.tables import AccountRow, AdjustmentRow, LotRow, PromiseRow, ReminderRow
 from projections.programme_terms import programme_ref
 from projections.tables import row_from
 
@@ -13,32 +14,17 @@ def account_row(account: Account, holder: str) -> AccountRow:
     issued, converted, opening, unseen, received, merged and adjusted are above zero if they added points. All others
     are above zero if they took points.
     """
-    classes = account.classes
     drift_since, drift_position = drift.first_sign(account)
     return row_from(
         account,
         AccountRow,
+        **class_columns(account.classes),
         holder=holder,
-        promised=classes.get("promised", ZERO),
-        opening=-classes.get("opening", ZERO),
-        unseen=-classes.get("unseen", ZERO),
         lifetime=account.lifetime + (account.lifetime_opening or ZERO),
-        issued=-classes.get("issued", ZERO),
-        converted=-sum((classes.get(name, ZERO) for name in PROMISE_CLASSES), ZERO),
-        redeemed=classes.get("redeemed", ZERO),
-        expired=classes.get("expired", ZERO),
-        lapsed=classes.get("lapsed", ZERO),
-        reversed=classes.get("reversed", ZERO),
-        sent=classes.get("sent", ZERO),
-        received=-classes.get("received", ZERO),
-        in_transit=classes.get("in_transit", ZERO),
-        held=classes.get("held", ZERO),
-        merged=-classes.get("merged", ZERO),
-        adjusted=-classes.get("adjusted", ZERO),
         missing=drift.missing_points(account),
         drift_since=drift_since,
         drift_position=drift_position,
-        incomplete=any(classes.get(name, ZERO) for name in ("unseen", "promises_unseen")) or bool(account.orphans),
+        incomplete=any(account.classes.get(name) for name in ("unseen", "promises_unseen")) or bool(account.orphans),
     )
 
 

@@ -71,9 +71,8 @@ def _id_of(account: Account) -> str:
 
 def write_lapses(wallet: Wallet, account: Account, now: datetime) -> None:
     """Lapse the lots whose day ended by `now`, and write one statement line for each."""
-    for lot in lapse_due_lots(account, now):
-        assert lot.lapses_at is not None
-        write_line(wallet, account, "Lapsed", lot.lapses_at, -lot.remaining)
+    for lapsed_at, lot in lapse_due_lots(account, now):
+        write_line(wallet, account, "Lapsed", lapsed_at, -lot.remaining)
 
 
 def write_line(

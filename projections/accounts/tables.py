@@ -4,7 +4,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, NamedTuple
 
-from projections.accounts.lots import PROMISE_CLASS_OF
 from projections.tables import Identifier, Position, SqlType, Table
 
 
@@ -51,8 +50,6 @@ class AccountRow(NamedTuple):
     agreed_position: Position | None
     expired_early_position: Position
 
-
-PROMISE_CLASSES = ("promised", *PROMISE_CLASS_OF.values())
 
 ACCOUNTS = Table(
     "accounts",

@@ -287,7 +287,7 @@ def take_statement_lines(_holder: str, wallet: Wallet) -> Rows:
 
 ACCOUNTS = Projection(
     name="accounts",
-    version=9,
+    version=10,
     subject="account",
     start=Wallet,
     on={

@@ -16,24 +16,17 @@ from projections.engine.groups import connected_components, groups_of
 from projections.queries.as_of import AsOf, KnownSubject, fold_known, load_known
 from projections.queries.holder_history import AccountHistory, HistoryLine, HolderHistory, LotHistory
 from projections.queries.policies_as_of import resolve_as_of
+from projections.tables import row_from
 
 ROWS_PER_FETCH = 500  # other tasks of the event loop run between two fetches
 HOLDERS_PER_FOLD = 100
 HOLDERS_PER_TURN = 20  # other tasks of the event loop run after each turn
 
-ACCOUNT_ROWS = """
-    SELECT a.subject, a.account_id, a.programme, a.unit, a.available, a.promised, a.debt, a.opening, a.unseen, a.issued,
-           a.converted, a.redeemed, a.expired, a.lapsed, a.reversed, a.sent, a.received, a.in_transit, a.held,
-           a.merged, a.adjusted, a.last_at, a.last_position
-      FROM accounts a WHERE a.ledger_id = $1 ORDER BY a.subject
-"""
-LOT_ROWS = """
-    SELECT subject, account_id, lot_id, earned_at, lapses_at, remaining FROM lots WHERE ledger_id = $1 ORDER BY subject
-"""
-LINE_ROWS = """
-    SELECT subject, account_id, line, occurred_at, kind, points, balance, postings, position, reference FROM statement
-     WHERE ledger_id = $1 ORDER BY subject
-"""
+# Columns of our own row types.
+ACCOUNT_ROWS, LOT_ROWS, LINE_ROWS = (
+    f"SELECT subject, {', '.join(row_type._fields)} FROM {table} WHERE ledger_id = $1 ORDER BY subject"  # noqa: S608
+    for table, row_type in (("accounts", AccountHistory), ("lots", LotHistory), ("statement", HistoryLine))
+)
 MERGED_ROOTS = "SELECT DISTINCT root FROM links WHERE ledger_id = $1 AND subject_kind = 'account'"
 WITHDRAWN_SINCE = """
     SELECT DISTINCT subject FROM withdrawn
@@ -208,12 +201,10 @@ async def load_histories(
 def fold_history(known: KnownSubject) -> HolderHistory:
     """Fold the known facts of one holder into a history."""
     rows = fold_known(ACCOUNTS, known).rows
-    accounts = [AccountHistory(*(getattr(row, name) for name in AccountHistory._fields)) for row in rows["accounts"]]
-    lots = [LotHistory(*(getattr(row, name) for name in LotHistory._fields)) for row in rows["lots"]]
     return _holder_history(
-        accounts,
-        lots,
-        [HistoryLine(*(getattr(line, name) for name in HistoryLine._fields)) for line in rows["statement"]],
+        [row_from(row, AccountHistory) for row in rows["accounts"]],
+        [row_from(row, LotHistory) for row in rows["lots"]],
+        [row_from(row, HistoryLine) for row in rows["statement"]],
     )
 
 

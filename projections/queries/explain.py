@@ -12,6 +12,7 @@ from ledger.errors import Unfoldable
 from ledger.facts import Fact, RecordedFact
 from ledger.failures import describe_failure
 from projections.accounts.account import ZERO, Posting
+from projections.accounts.classes import LOT_COLUMNS
 from projections.accounts.rows import lot_row
 from projections.accounts.state import Wallet
 from projections.accounts.statement import Line, decode_postings
@@ -113,21 +114,9 @@ def _row_before(row: Mapping[str, Any], later: Sequence[Posting]) -> Mapping[str
         remaining = {SPENDABLE, "lapsed"}
         before["remaining"] += posting.points * ((posting.source in remaining) - (posting.target in remaining))
         for name, sign in ((posting.target, -1), (posting.source, 1)):
-            if name in LOT_COLUMN_OF_CLASS:
-                before[LOT_COLUMN_OF_CLASS[name]] += sign * posting.points
+            if name in LOT_COLUMNS:
+                before[LOT_COLUMNS[name]] += sign * posting.points
     return before
-
-
-# Column of a lot that counts the points it gave to a class.
-LOT_COLUMN_OF_CLASS = {
-    "redeemed": "redeemed",
-    "held": "redeemed",
-    "in_transit": "sent",
-    "sent": "sent",
-    "adjusted": "removed",
-    "expired": "expired",
-    "reversed": "returned",
-}
 
 
 def _line_step(wallet: Wallet, line: Line, recorded: RecordedFact) -> LineStep:

@@ -1,11 +1,12 @@
 """History of one holder: accounts, lots and statement lines, and the lapses after its last fact."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 from ledger.decimals import format_decimal
+from projections.accounts.lapses import lapsed_between
 from projections.programme_terms import programme_ref
 
 
@@ -75,19 +76,23 @@ class HolderHistory(NamedTuple):
 
 def lapses_until(history: HolderHistory, until: datetime) -> list[HistoryLine]:
     """Build a line for each lot that lapsed by `until` after its account's last fact. No event reports these lapses."""
-    balances = {account.account_id: account.available for account in history.accounts.values()}
-    due = [
-        (lot.lapses_at, lot)
-        for lot in history.lots.values()
-        if lot.lapses_at is not None
-        and lot.remaining
-        and history.accounts[lot.account_id].last_at < lot.lapses_at <= until
-    ]
-    lapses = []
-    for lapses_at, (account_id, lot_id, _, _, points) in sorted(due, key=lambda item: (item[0], item[1].lot_id)):
-        balances[account_id] -= points
-        postings = f'[["available","lapsed","{format_decimal(points)}","{lot_id}"]]'
-        lapses.append(
-            HistoryLine(account_id, 0, lapses_at, "Lapsed", -points, balances[account_id], postings, None, None)
-        )
-    return lapses
+    lots: dict[str, list[LotHistory]] = {}
+    for lot in history.lots.values():
+        lots.setdefault(lot.account_id, []).append(lot)
+    lines: list[HistoryLine] = []
+    for account_id, lots_of_account in lots.items():
+        account = history.accounts[account_id]
+        lines += lapse_lines(account_id, account.available, account.last_at, lots_of_account, until)
+    return lines
+
+
+def lapse_lines(
+    account_id: str, balance: Decimal, after: datetime, lots: Iterable[LotHistory], until: datetime
+) -> list[HistoryLine]:
+    """Build a line for each lot of an account that lapsed between two times. `balance` is the balance before them."""
+    lines = []
+    for lapsed_at, lot in lapsed_between(lots, after, until):
+        balance -= lot.remaining
+        postings = f'[["available","lapsed","{format_decimal(lot.remaining)}","{lot.lot_id}"]]'
+        lines.append(HistoryLine(account_id, 0, lapsed_at, "Lapsed", -lot.remaining, balance, postings, None, None))
+    return lines

@@ -18,33 +18,15 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from projections.accounts.account import ZERO
-from projections.accounts.lots import PROMISE_CLASS_OF
+from projections.accounts.classes import MOVEMENTS, OUTSTANDING, PROMISE_CLASS_OF, AccountClass
 from projections.accounts.statement import decode_postings
 from projections.programme_terms import Terms, Worth
 from projections.queries.holder_history import AccountHistory, HolderHistory, lapses_until
 
-OUTSTANDING = ("available", "debt")
-# class on the other side of a posting -> name of the movement, and True if the movement takes points
-MOVEMENT_OF_CLASS: dict[str, tuple[str, bool]] = {
-    "issued": ("issued", False),
-    "promised": ("converted", False),
-    "received": ("transfers_in", False),
-    "redeemed": ("redeemed", True),
-    "lapsed": ("lapsed", True),
-    "expired": ("lapsed", True),
-    "reversed": ("reversed", True),
-    "in_transit": ("transfers_out", True),
-    "sent": ("transfers_out", True),
-    "held": ("held", True),
-    "merged": ("merged", False),
-    "adjusted": ("adjusted", False),
-    "opening": ("openings", False),
-    "unseen": ("unseen", False),
-}
 SETTLED = "settled"  # debt settled from a lot: moves points between vintages, and changes no sum
 PRIOR_PERIOD = "prior_period"  # reported of a closed period after its close: see service/finance/periods.py
-MOVEMENT_NAMES = (*dict.fromkeys(name for name, _ in MOVEMENT_OF_CLASS.values()), SETTLED, PRIOR_PERIOD)
-TAKING_MOVEMENTS = frozenset(name for name, taken in MOVEMENT_OF_CLASS.values() if taken)
+MOVEMENT_NAMES = (*dict.fromkeys(MOVEMENTS.values()), SETTLED, PRIOR_PERIOD)
+TAKING_MOVEMENTS = frozenset(MOVEMENTS[name] for name in AccountClass if name in MOVEMENTS and name.takes)
 STATE_CLASSES = ("promised", "available", "held", "in_transit", "debt")
 LINES_PER_STEP = 100
 BEFORE = date.min  # stands for all days before the first day of the query
@@ -189,9 +171,9 @@ class RollForward:
             return  # promised points are not outstanding before they are converted
         key = without if "debt" in (source, target) else key
         if not takes:
-            _add_points(self._of(key).moved, MOVEMENT_OF_CLASS[source][0], points)
+            _add_points(self._of(key).moved, MOVEMENTS[source], points)
         if not gives:
-            _add_points(self._of(key).moved, MOVEMENT_OF_CLASS[target][0], -points)
+            _add_points(self._of(key).moved, MOVEMENTS[target], -points)
 
     def _of(self, key: RollForwardKey) -> MovementSums:
         periods = self._sums.setdefault((key.programme, key.unit), {})

@@ -11,15 +11,10 @@ from itertools import chain
 from typing import NamedTuple
 
 from projections.accounts.account import ZERO
-from projections.accounts.lots import PROMISE_CLASS_OF
+from projections.accounts.classes import OUTSTANDING, AccountClass, class_columns
 from projections.accounts.statement import decode_postings
-from projections.accounts.tables import PROMISE_CLASSES
 from projections.queries.holder_history import AccountHistory, HolderHistory, lapses_until
 from projections.queries.roll_forward import LINES_PER_STEP
-
-# Contra classes are below zero here and above zero in an account's row. So all classes sum to zero.
-CONTRA_CLASSES = ("issued", "opening", "unseen", "received", "merged", "adjusted")
-PLAIN_CLASSES = ("promised", "redeemed", "expired", "reversed", "sent", "in_transit", "held")
 
 
 class ClassSums(NamedTuple):
@@ -80,14 +75,7 @@ class TrialBalance:
 
 def _matches_row(account: AccountHistory, posted: Mapping[str, Decimal], lapsed: Decimal) -> bool:
     """Return True if the posted sums equal the account's row plus the lapses since its last fact."""
-    shown = {name: getattr(account, name) for name in PLAIN_CLASSES} | {
-        name: -getattr(account, name) for name in CONTRA_CLASSES
-    }
-    shown["available"] = account.available + account.debt - lapsed
-    shown["debt"] = -account.debt
-    shown["lapsed"] = account.lapsed + lapsed
-    converted = -sum((posted.get(name, ZERO) for name in PROMISE_CLASSES), ZERO)
-    posted = {name: points for name, points in posted.items() if name not in PROMISE_CLASS_OF.values()}
-    return converted == account.converted and all(
-        shown.get(name, ZERO) == posted.get(name, ZERO) for name in shown.keys() | posted.keys()
-    )
+    columns = class_columns(posted)
+    columns["lapsed"] -= lapsed
+    columns["available"] = sum((posted.get(name, ZERO) for name in OUTSTANDING), ZERO) + lapsed
+    return posted.keys() <= set(AccountClass) and all(getattr(account, name) == columns[name] for name in columns)

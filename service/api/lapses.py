@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ledger import clock
 from ledger.errors import RequestInvalid
+from projections.accounts.lapses import has_lapsed
 from projections.engine.programme_terms import read_terms
 from service.api.requests.admission import PAGE, TIMES, get
 from service.api.requests.open_query import open_query, parse_as_of, parse_limit
@@ -47,7 +48,7 @@ async def get_account_lapses(request: web.Request) -> web.Response:
         lots: Sequence[Mapping[str, Any]] = view.lots
         if view.lines is None:
             lots = await query.connection.fetch(OPEN_LOTS, query.ledger.ledger_id, [account])
-        live = [lot for lot in lots if lot["remaining"] and (lot["lapses_at"] is None or lot["lapses_at"] > times.at)]
+        live = [lot for lot in lots if lot["remaining"] and not has_lapsed(lot["lapses_at"], times.at)]
         items = [_day_json(list(lots_of_day)) for _, lots_of_day in groupby(live, key=lambda lot: lot["expires_on"])]
         return json_response(
             {"account": account, "at": times.at, "items": items, "next": None, **await freshness(query, times)}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ledger.database import Connection
 from projections.accounts import ACCOUNTS
+from projections.accounts.classes import CONTRA_CLASSES, PLAIN_CLASSES
 from projections.queries.account_history import histories, snapshot
 from projections.queries.as_of import load_terms
 from projections.queries.roll_forward import (
@@ -20,12 +21,13 @@ from projections.queries.roll_forward import (
 )
 from projections.queries.trial_balance import TrialBalance
 
-# Accounts whose columns do not sum to zero. Any such account means a wrong rule. Promised points are not included.
-UNBALANCED = """
+# Accounts whose columns do not sum to zero. Any such account means a wrong rule. Promised points are not included, and
+# `available` is the sum of the open lots and the debt.
+UNBALANCED = f"""
     SELECT count(*) FROM accounts
-     WHERE ledger_id = $1 AND available + redeemed + expired + lapsed + reversed + sent + in_transit + held
-           <> issued + converted + opening + unseen + received + merged + adjusted
-"""
+     WHERE ledger_id = $1 AND available + {" + ".join(name for name in PLAIN_CLASSES if name != "promised")}
+           <> converted + {" + ".join(name for name in CONTRA_CLASSES if name != "debt")}
+"""  # noqa: S608 - names of our own classes
 
 
 class Liability(NamedTuple):

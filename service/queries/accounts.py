@@ -14,8 +14,10 @@ import orjson
 from ledger.errors import SubjectUnknown
 from ledger.facts.accounts import account_id_of, holder_of
 from projections.accounts import ACCOUNTS
-from projections.accounts.statement import Line
+from projections.accounts.lapses import has_lapsed
+from projections.accounts.statement import Line, decode_postings
 from projections.queries.as_of import AsOf, KnownSubject, fold_known, load_known
+from projections.queries.holder_history import LotHistory, lapse_lines
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.references import expand_reference, require_single
@@ -149,8 +151,8 @@ def _row_dicts(table_name: str, rows: Iterable[tuple[Any, ...]], subject: str) -
 def account_json(view: AccountView) -> dict[str, Any]:
     """Return an account as JSON. Lots that lapsed after its last fact are subtracted from the available points."""
     row, at = view.row, view.at
-    live = [lot for lot in view.lots if lot["lapses_at"] is None or lot["lapses_at"] > at]
-    lapsed = sum((lot["remaining"] for lot in lapsed_since(row, view.lots, at)), ZERO)
+    live = [lot for lot in view.lots if not has_lapsed(lot["lapses_at"], at)]
+    lapsed = -sum((line["points"] for line in lapses_since(row, view.lots, at)), ZERO)
     available = row["available"] - lapsed
     dated = [lot for lot in live if lot["lapses_at"] is not None and lot["remaining"]]
     next_day = min((lot["expires_on"] for lot in dated), default=None)
@@ -173,52 +175,34 @@ def account_json(view: AccountView) -> dict[str, Any]:
     }
 
 
-def lapsed_since(
-    account: Mapping[str, Any], lots: Iterable[Mapping[str, Any]], at: datetime
-) -> list[Mapping[str, Any]]:
-    """Return the lots that lapsed after the account's last fact, up to `at`."""
-    return [
-        lot
-        for lot in lots
-        if lot["lapses_at"] is not None and account["last_at"] < lot["lapses_at"] <= at and lot["remaining"]
-    ]
-
-
 def lapses_since(account: Mapping[str, Any], lots: Iterable[Mapping[str, Any]], at: datetime) -> list[dict[str, Any]]:
     """Return statement lines for lots that lapsed after the last line. No event reports such a lapse."""
-    lines = []
-    balance = account["available"]
-    for lot in lapsed_since(account, lots, at):
-        balance -= lot["remaining"]
-        lines.append(
-            {
-                "line": None,
-                "occurred_at": lot["lapses_at"],
-                "kind": "Lapsed",
-                "points": -lot["remaining"],
-                "balance": balance,
-                "promised": account["promised"],
-                "reference": None,
-                "postings": [["available", "lapsed", lot["remaining"], lot["lot_id"]]],
-                "position": None,
-                "again": False,
-                "counted_position": None,
-            }
-        )
-    return lines
+    dated = [LotHistory(*(lot[name] for name in LotHistory._fields)) for lot in lots]
+    lines = lapse_lines(account["account_id"], account["available"], account["last_at"], dated, at)
+    without_fact = {"line": None, "promised": account["promised"], "again": False, "counted_position": None}
+    return [
+        {
+            **_shown(line._asdict()),
+            **without_fact,
+            "postings": [list(posting) for posting in decode_postings(line.postings)],
+        }
+        for line in lines
+    ]
 
 
 def lot_json(lot: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     """Return a lot as JSON. Its state is open, lapsed or used."""
-    columns = {key: value for key, value in dict(lot).items() if key not in ("ledger_id", "subject", "account_id")}
-    lapsed = lot["lapses_at"] is not None and lot["lapses_at"] <= at
-    state = "used" if not lot["remaining"] else "lapsed" if lapsed else "open"
+    columns = _shown(lot)
+    state = "used" if not lot["remaining"] else "lapsed" if has_lapsed(lot["lapses_at"], at) else "open"
     return {"id": columns.pop("lot_id"), **columns, "state": state}
 
 
 def statement_line_json(line: Mapping[str, Any]) -> dict[str, Any]:
-    columns = {key: value for key, value in dict(line).items() if key not in ("ledger_id", "subject", "account_id")}
-    return {**columns, "postings": orjson.loads(columns["postings"])}
+    return {**_shown(line), "postings": orjson.loads(line["postings"])}
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in ("ledger_id", "subject", "account_id")}
 
 
 async def account_rows_json(

@@ -82,7 +82,7 @@ def _step_json(number: int, step: LineStep | UnfoldableStep, events: Mapping[int
 
 def _lapse_step_json(line: Mapping[str, Any], view: AccountView) -> dict[str, Any]:
     """Return the step of a lapse after the last fact. The fold does not know it yet."""
-    [(_, _, points, lot_id)] = line["postings"]
+    [(_, _, _, lot_id)] = line["postings"]
     lots = [lot for lot in view.lots if lot["lot_id"] == lot_id]
     return {
         "step": None,
@@ -94,5 +94,5 @@ def _lapse_step_json(line: Mapping[str, Any], view: AccountView) -> dict[str, An
         "claimed": None,
         "drift": None,
         "counted_position": None,
-        "lots": [{"change": -points, **lot_json(lot, line["occurred_at"])} for lot in lots],
+        "lots": [{"change": line["points"], **lot_json(lot, line["occurred_at"])} for lot in lots],
     }

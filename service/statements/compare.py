@@ -13,6 +13,8 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from ledger.database import Connection
+from projections.accounts.lapses import lapsed_between
+from projections.queries.holder_history import LotHistory
 from service.statements import match
 from service.statements.columns import StatementLayout, StatementRecord, UnreadableLine
 from service.statements.match import StatementEntry
@@ -28,18 +30,19 @@ BY_CUSTOMER = """
      ORDER BY account_id
 """
 
-# The last line up to the time, minus lots that have lapsed since: a lapse after an account's last line has no line yet.
-BALANCES = """
-    SELECT coalesce(line.balance, 0) - coalesce(lapsed.points, 0) AS balance
+# The last line up to the time. A lapse after an account's last fact has no line yet.
+LINE_BALANCES = """
+    SELECT asked.account_id, asked.at, coalesce(line.balance, 0) AS balance, a.last_at
       FROM unnest($2::text[], $3::timestamptz[]) WITH ORDINALITY AS asked (account_id, at, n)
       JOIN accounts a ON a.ledger_id = $1 AND a.account_id = asked.account_id
       LEFT JOIN LATERAL (SELECT s.balance FROM statement s
                           WHERE s.ledger_id = $1 AND s.account_id = asked.account_id AND s.occurred_at <= asked.at
                           ORDER BY s.line DESC LIMIT 1) line ON true
-      LEFT JOIN LATERAL (SELECT sum(l.remaining) AS points FROM lots l
-                          WHERE l.ledger_id = $1 AND l.account_id = asked.account_id AND l.remaining > 0
-                            AND l.lapses_at > a.last_at AND l.lapses_at <= asked.at) lapsed ON true
      ORDER BY asked.n
+"""
+DATED_LOTS = """
+    SELECT account_id, lot_id, earned_at, lapses_at, remaining FROM lots
+     WHERE ledger_id = $1 AND account_id = ANY ($2) AND remaining > 0 AND lapses_at IS NOT NULL
 """
 ACCOUNTS_OF_PROGRAMMES = """
     SELECT account_id FROM accounts
@@ -224,9 +227,9 @@ async def _compare_some(
 ) -> AsyncIterator[StatementFinding]:
     ids = [account_id for account_id, _ in batch]
     programmes |= {row["programme"] for row in await connection.fetch(PROGRAMMES, ledger_id, ids)}
-    ours = await connection.fetch(BALANCES, ledger_id, ids, [line.at or rules.at for _, line in batch])
-    for (account_id, line), row in zip(batch, ours, strict=True):
-        difference = line.points - row["balance"]
+    balances = await _balances(connection, ledger_id, ids, [line.at or rules.at for _, line in batch])
+    for (account_id, line), ours in zip(batch, balances, strict=True):
+        difference = line.points - ours
         if abs(difference) <= rules.tolerance:
             compared.agree("balance")
             continue
@@ -237,9 +240,23 @@ async def _compare_some(
             line=line.line,
             day=day,
             theirs=line.points,
-            ours=row["balance"],
+            ours=ours,
             difference=difference,
         )
+
+
+async def _balances(
+    connection: Connection, ledger_id: int, account_ids: Sequence[str], times: Sequence[datetime]
+) -> list[Decimal]:
+    """Return the balance of each account at its time, without the lots that have lapsed since its last fact."""
+    lots: dict[str, list[LotHistory]] = {}
+    for row in await connection.fetch(DATED_LOTS, ledger_id, account_ids):
+        lots.setdefault(row["account_id"], []).append(LotHistory(*row))
+    balances = []
+    for row in await connection.fetch(LINE_BALANCES, ledger_id, account_ids, times):
+        lapsed = lapsed_between(lots.get(row["account_id"], ()), row["last_at"], row["at"])
+        balances.append(row["balance"] - sum((lot.remaining for _, lot in lapsed), Decimal(0)))
+    return balances
 
 
 async def _only_ours(
@@ -250,10 +267,10 @@ async def _only_ours(
     while True:
         rows = await connection.fetch(ACCOUNTS_OF_PROGRAMMES, ledger_id, after, programmes, ACCOUNTS_PER_READ)
         ids = [row["account_id"] for row in rows if not staged.has(row["account_id"])]
-        balances = await connection.fetch(BALANCES, ledger_id, ids, [at] * len(ids))
-        for account_id, row in zip(ids, balances, strict=True):
-            if row["balance"]:
-                yield _finding("only-ours", account_id, ours=row["balance"], difference=-row["balance"])
+        balances = await _balances(connection, ledger_id, ids, [at] * len(ids))
+        for account_id, ours in zip(ids, balances, strict=True):
+            if ours:
+                yield _finding("only-ours", account_id, ours=ours, difference=-ours)
         if len(rows) < ACCOUNTS_PER_READ:
             return
         after = rows[-1]["account_id"]

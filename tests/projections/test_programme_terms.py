@@ -113,6 +113,16 @@ def test_a_vendors_day_ends_in_the_programmes_zone() -> None:
     assert lot.lapses_at == datetime(2024, 5, 31, 18, 30, tzinfo=UTC)
 
 
+def test_a_lot_lapses_before_an_older_lot_of_the_same_day_in_a_zone_further_west() -> None:
+    of = account(
+        [issued(10, lapses=on_day(5)), issued(20, lapses=on_day(5)), issued(1), issued(1), issued(1)],
+        version("v1", time_zone="UTC"),
+        version("v2", since=day(2), time_zone="Pacific/Kiritimati"),  # noon of day 5 in UTC is 2 o'clock of day 6 there
+    )
+
+    assert (of.classes["available"], of.classes["lapsed"]) == (13, 20)
+
+
 def test_points_are_earned_on_the_day_of_the_programmes_zone() -> None:
     of = account([issued(10)], version(time_zone="Pacific/Kiritimati", expiry=fixed(days=1)))  # noon, there 2 o'clock
 

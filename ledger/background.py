@@ -1,21 +1,27 @@
 """Background work that lasts as long as the process: reconnect, retry, and log an outage once a minute.
 
+All lasting work runs in `repeat`, and all lasting connections are a `KeptConnection` or in a pool. Both replace a
+session that is not sound any more (`Session.is_sound`). So a failover or a promotion needs no code of its own anywhere.
+
 Nothing here catches a cancellation, and closing a connection cannot replace it by another error (`Session.close`). So a
 cancelled task always ends.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ledger.database import Connection, connected
+from ledger.database import Session, connect
+from ledger.errors import LedgerError
 from ledger.failures import describe_failure
 
 REPEAT_SECONDS = 60.0  # between two log lines about one lasting fault
 STOP_SECONDS_MAX = 5.0
 HEALTHY_SECONDS = 5.0  # without a fault; then work counts as recovered
+IDLE_SECONDS_MAX = 5.0  # a longer pause closes the connection: it would keep a generation from being removed
 SUBJECTS_MAX = 10_000
 
 _log = logging.getLogger(__name__)
@@ -57,33 +63,105 @@ async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
                 _log.error("a task ended by itself: %s", describe_failure(error))
 
 
-async def keep_connected(
+async def repeat(
     subject: str,
-    dsn: str,
-    work: Callable[[Connection], Awaitable[None]],
+    work: Callable[[], Awaitable[bool | None]],
     *,
     log: logging.Logger,
     retry_seconds: float,
     pause_seconds: float = 0.0,
-    **options: Any,
+    errors: type[Exception] | tuple[type[Exception], ...] = Exception,
 ) -> None:
-    """Call `work` with a connection again and again, until cancelled.
+    """Call `work` again and again, until it returns True or the task is cancelled.
 
-    The pause is `pause_seconds` after a return and `retry_seconds` after an error. `options` go to `connect`. After an
-    error the connection is replaced. So a lost connection or a read-only server does no lasting harm.
+    The pause is `pause_seconds` after a return and `retry_seconds` after one of `errors`. Others are raised.
     """
     faults = LogThrottle(log)
+    failed_at = -math.inf
     while True:
         try:
-            async with connected(dsn, **options) as connection:
-                healthy = asyncio.get_running_loop().call_later(HEALTHY_SECONDS, faults.recovered, subject)
-                try:
-                    await work(connection)
-                finally:
-                    healthy.cancel()
-        except Exception as error:
-            faults.error(subject, "%s waits: %s", subject, describe_failure(error))
+            is_done = await work()
+        except errors as error:
+            reason = str(error) if isinstance(error, LedgerError) else describe_failure(error)
+            faults.error(subject, "%s waits: %s", subject, reason)
+            failed_at = time.monotonic()
             await asyncio.sleep(retry_seconds)
-        else:
+            continue
+        if is_done or time.monotonic() - failed_at > HEALTHY_SECONDS:
             faults.recovered(subject)
-            await asyncio.sleep(pause_seconds)
+        if is_done:
+            return
+        await asyncio.sleep(pause_seconds)
+
+
+class KeptConnection:
+    """One connection that is opened when it is needed, and replaced when it is not sound any more.
+
+    `open_session` opens it and prepares its user, for example by dropping what was cached from the previous session.
+    """
+
+    def __init__(self, open_session: Callable[[], Awaitable[Session]]) -> None:
+        self._open_session = open_session
+        self._session: Session | None = None
+
+    async def get(self) -> Session:
+        """Return a session that was sound within the last seconds. Raises an error of CONNECTION_LOST."""
+        if self._session is not None and not await self._session.is_sound():
+            self.drop()
+        if self._session is None:
+            self._session = await self._open_session()
+        return self._session
+
+    def drop(self) -> None:
+        """End the session at once, after an error. The next `get` opens another."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.terminate()
+
+    async def close(self) -> None:
+        """Close the session, if one is open."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+async def keep_connected(
+    subject: str,
+    dsn: str,
+    step: Callable[[Session], Awaitable[None]],
+    *,
+    log: logging.Logger,
+    retry_seconds: float,
+    pause_seconds: float = 0.0,
+    on_connect: Callable[[Session], Awaitable[None]] | None = None,
+    **options: Any,
+) -> None:
+    """Call `step` with a sound connection again and again, until cancelled; see `repeat`.
+
+    After an error the connection is replaced. `on_connect` is called with each new one, `options` go to `connect`.
+    """
+
+    async def open_session() -> Session:
+        session = await connect(dsn, **options)
+        try:
+            if on_connect is not None:
+                await on_connect(session)
+        except BaseException:
+            session.terminate()
+            raise
+        return session
+
+    async def work() -> None:
+        try:
+            await step(await kept.get())
+        except Exception:
+            kept.drop()
+            raise
+        if pause_seconds > IDLE_SECONDS_MAX:
+            await kept.close()
+
+    kept = KeptConnection(open_session)
+    try:
+        await repeat(subject, work, log=log, retry_seconds=retry_seconds, pause_seconds=pause_seconds)
+    finally:
+        await kept.close()

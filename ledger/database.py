@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -48,6 +47,8 @@ CONNECTION_LOST = (
     TimeoutError,
 )
 IS_WRITABLE = "SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)"
+CHECK_SECONDS = 2.0  # between two checks of a session
+CHECK_SECONDS_MAX = 1.0
 
 # The lock may be granted after the generation was dropped. So its state is read again under the lock.
 ENTER_ACTIVE = """
@@ -60,7 +61,7 @@ SET_SEARCH_PATH = """
     SELECT set_config('search_path', schema_name, false) FROM projections.generations
      WHERE generation = $1 AND state IN ('ready', 'active', 'retired')
 """
-READS_ACTIVE_GENERATION = """
+READS_ACTIVE = """
     SELECT current_setting('search_path') = (SELECT schema_name FROM projections.generations WHERE state = 'active')
 """
 LEAVE_GENERATION = "SELECT pg_advisory_unlock_shared($1, $2)"
@@ -80,10 +81,11 @@ class Session(asyncpg.Connection):  # type: ignore[misc]  # it comes without typ
     it notices that the client is gone.
     """
 
-    __slots__ = ("_is_ending", "_sound_until")
+    __slots__ = ("_is_ending", "_sound_until", "follows_active")
 
     def __init__(self, protocol: Any, transport: Any, *more: Any, **options: Any) -> None:
         self._is_ending = False
+        self.follows_active = False  # True if the session is to be replaced after a promotion
         self._sound_until = 0.0  # of time.monotonic()
         super().__init__(protocol, transport, *more, **options)
         keep_alive(transport.get_extra_info("socket"))
@@ -92,20 +94,27 @@ class Session(asyncpg.Connection):  # type: ignore[misc]  # it comes without typ
         """Return True if no further statement can be sent."""
         return self._is_ending or bool(super().is_closed())
 
-    async def is_sound(self, every_seconds: float, seconds_max: float) -> bool:
-        """Return False if the connection is lost, silent for `seconds_max`, or to a server that cannot be written to.
+    async def is_sound(self) -> bool:
+        """Return False if the session must be replaced. Four reasons are found:
 
-        A demoted primary would answer with old data. The server is asked at most once in `every_seconds`, so the check
-        costs nothing under load.
+        - The connection is lost.
+        - The server is silent for CHECK_SECONDS_MAX.
+        - The server cannot be written to. A demoted primary would answer with old data.
+        - The session reads the generation that was active, and another one was promoted.
+
+        The server is asked at most once in CHECK_SECONDS, so the check costs nothing under load.
         """
         if time.monotonic() < self._sound_until and not self.is_closed():
             return True
         try:
-            is_writable: bool = await self.fetchval(IS_WRITABLE, timeout=seconds_max)
+            async with asyncio.timeout(CHECK_SECONDS_MAX):
+                is_sound: bool = await self.fetchval(IS_WRITABLE)
+                if is_sound and self.follows_active:
+                    is_sound = bool(await self.fetchval(READS_ACTIVE))
         except CONNECTION_LOST:
             return False
-        self._sound_until = time.monotonic() + every_seconds
-        return is_writable
+        self._sound_until = time.monotonic() + CHECK_SECONDS
+        return is_sound
 
     def _cancel_current_command(self, waiter: "asyncio.Future[None]", *_: Any) -> None:
         self._is_ending = True
@@ -186,7 +195,7 @@ async def connect(
     )
     if search_path is None:
         try:
-            await enter_generation(connection)
+            connection.follows_active = await enter_generation(connection) is not None
         except BaseException:
             connection.terminate()
             raise
@@ -232,11 +241,6 @@ async def enter_generation(connection: Connection, generation: int | None = None
         await connection.fetchval(LEAVE_GENERATION, GENERATION_READERS, entered)  # dropped meanwhile
 
 
-async def reads_active_generation(connection: Connection) -> bool:
-    """Return True if unqualified names still mean the active generation. A promotion changes it."""
-    return bool(await connection.fetchval(READS_ACTIVE_GENERATION))
-
-
 async def open_pool(dsn: str, *, size: int, generation: int, role: str | None = None) -> Pool:
     """Open a pool of up to `size` connections that read one generation; `role` as in `connect`.
 
@@ -261,16 +265,6 @@ async def open_pool(dsn: str, *, size: int, generation: int, role: str | None = 
         target_session_attrs="read-write",
         server_settings=server_settings(role, READ_SECONDS_MAX),
     )
-
-
-@contextlib.asynccontextmanager
-async def connected(dsn: str, **options: Any) -> AsyncIterator[Session]:
-    """Open one connection by `connect` with its options, and close it at the end."""
-    connection = await connect(dsn, **options)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def _keep(_connection: Connection) -> None:

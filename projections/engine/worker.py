@@ -141,22 +141,22 @@ class Projector:
         await self._run_connected(self._watch_positions)
 
     async def _run_connected(self, step: Callable[[Connection], Awaitable[None]]) -> None:
-        async def work(connection: Connection) -> None:
-            try:
-                while True:
-                    await step(connection)
-            finally:
-                await self._close(*self._connections)
+        async def close_generations(_: Connection) -> None:
+            await self._close(*self._connections)
 
-        await keep_connected(
-            "projecting",
-            self._dsn,
-            work,
-            log=_log,
-            retry_seconds=RETRY_SECONDS,
-            search_path="pg_catalog",
-            statement_seconds=STATEMENT_SECONDS_MAX,
-        )
+        try:
+            await keep_connected(
+                "projecting",
+                self._dsn,
+                step,
+                log=_log,
+                retry_seconds=RETRY_SECONDS,
+                on_connect=close_generations,
+                search_path="pg_catalog",
+                statement_seconds=STATEMENT_SECONDS_MAX,
+            )
+        finally:
+            await self._close(*self._connections)
 
     async def _advance_all(self, connection: Connection) -> None:
         """Advance every ledger of every kept generation by some batches. Without new events, wait for a signal."""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import asyncpg
 
+from ledger.background import KeptConnection
 from ledger.database import Session, connect
 from ledger.errors import LedgerBusy, LedgerError, LedgerUnavailable
 from ledger.events import Delivery
@@ -31,8 +32,6 @@ WAITING_DELIVERIES_MAX = 10_000
 WAITING_BYTES_MAX = 64 * 1024 * 1024  # of bodies, in the whole process
 LEDGER_SHARE = 2  # one ledger may use half of each limit
 COMMIT_SECONDS_MAX = 4.5  # then its deliveries are answered 503
-CHECK_SECONDS = 2.0  # between two checks of a connection
-CHECK_SECONDS_MAX = 1.0
 LOCK_SECONDS_MAX = 4.0  # less than COMMIT_SECONDS_MAX: PostgreSQL stops waiting first, and the connection stays usable
 
 _log = logging.getLogger(__name__)
@@ -81,42 +80,34 @@ class Lane:
     def __init__(self, dsn: str, vault: Vault) -> None:
         self._dsn = dsn
         self._vault = vault
-        self._connection: Session | None = None
+        self._kept = KeptConnection(self._open_session)
 
     async def append(self, ledger_id: int, deliveries: list[Delivery]) -> list[list[AppendResult]]:
         """Append. If the connection was lost, append again on a new one: event keys make the second try harmless."""
         async with asyncio.timeout(COMMIT_SECONDS_MAX):
             for attempt in (1, 2):
                 try:
-                    return await append(await self._connected(), self._vault, ledger_id, deliveries)
+                    return await append(await self._kept.get(), self._vault, ledger_id, deliveries)
                 except LedgerBusy:
                     raise
                 except (LedgerUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                    self._disconnect()
+                    self._kept.drop()
                     if attempt == 2:
                         raise
                 except BaseException:
-                    self._disconnect()
+                    self._kept.drop()
                     raise
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
         """Close the connection, if it is open."""
-        if self._connection is not None:
-            await self._connection.close()
+        await self._kept.close()
 
-    async def _connected(self) -> Session:
-        """Return the connection. It is replaced if it is lost, silent, or to a server that has become read-only."""
-        if self._connection is not None and not await self._connection.is_sound(CHECK_SECONDS, CHECK_SECONDS_MAX):
-            self._disconnect()
-        if self._connection is None:
-            self._connection = await connect(self._dsn, role="loyalty_ingest", lock_seconds_max=LOCK_SECONDS_MAX)
-        return self._connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+    async def _open_session(self) -> Session:
+        """Connect, and drop the cached keys of persons: after a failover the database may lack the newest of them."""
+        session = await connect(self._dsn, role="loyalty_ingest", lock_seconds_max=LOCK_SECONDS_MAX)
+        self._vault.clear_caches()
+        return session
 
 
 class Appender:

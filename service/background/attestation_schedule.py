@@ -34,8 +34,5 @@ async def attest_on_schedule(dsn: str, vault: Vault, hours: float) -> None:
             if await connection.fetchval(DUE, ledger.ledger_id, seconds):
                 await attest(connection, vault, ledger)
 
-    # No connection is kept between attestations: it would prevent the removal of a generation.
-    pause_seconds = min(CHECK_SECONDS_MAX, seconds / 4)
-    await keep_connected(
-        "attesting", dsn, attest_due_ledgers, log=_log, retry_seconds=pause_seconds, pause_seconds=pause_seconds
-    )
+    pause = min(CHECK_SECONDS_MAX, seconds / 4)
+    await keep_connected("attesting", dsn, attest_due_ledgers, log=_log, retry_seconds=pause, pause_seconds=pause)

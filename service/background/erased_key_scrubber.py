@@ -65,16 +65,13 @@ async def scrub(connection: Connection, folder: Path) -> bool:
 async def scrub_after_erasures(dsn: str, folder: Path) -> None:
     """Scrub after each erasure, until cancelled."""
 
-    async def scrub_forever(connection: Connection) -> None:
-        while True:
-            started = time.monotonic()
-            scrubbed = await scrub(connection, folder)
-            seconds = time.monotonic() - started
-            await asyncio.sleep(CHECK_SECONDS + (PAUSE_RATIO * seconds if scrubbed else 0))
+    async def scrub_and_pause(connection: Connection) -> None:
+        started = time.monotonic()
+        if await scrub(connection, folder):
+            await asyncio.sleep(PAUSE_RATIO * (time.monotonic() - started))
 
-    await keep_connected(
-        "removing destroyed keys from the disk", dsn, scrub_forever, log=_log, retry_seconds=CHECK_SECONDS
-    )
+    subject, seconds = "removing destroyed keys from the disk", CHECK_SECONDS
+    await keep_connected(subject, dsn, scrub_and_pause, log=_log, retry_seconds=seconds, pause_seconds=seconds)
 
 
 def _read_marker(marker: Path) -> int:

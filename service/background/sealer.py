@@ -47,6 +47,7 @@ class Sealer:
         self._next_tile: dict[int, int] = {}  # number of the next tile of leaves; it does not advance over a wrong tile
         self._wrong_ledgers: set[int] = set()  # ledgers with a wrong tile; they are not signed
         self._idle_rounds = 0
+        self._may_seal = False
         self._refusals: dict[int, tuple[str, float]] = {}  # the last reported problem of a ledger, and its time
         self._unsealed: dict[int, tuple[int, float]] = {}  # last checkpoint, and when this process first saw it
 
@@ -57,29 +58,35 @@ class Sealer:
             await keep_connected(
                 "sealing",
                 self._dsn,
-                self._seal_connected,
+                self._seal_all,
                 log=_log,
                 retry_seconds=RETRY_SECONDS,
+                on_connect=self._begin,
                 search_path="pg_catalog",
                 statement_seconds=STATEMENT_SECONDS_MAX,
             )
         finally:
             await self._publisher.close()
 
-    async def _seal_connected(self, connection: Connection) -> None:
+    async def _begin(self, connection: Connection) -> None:
+        """Drop what was read on another connection. After a failover the other server may know more, or less."""
         self._frontiers.clear()
-        if not await connection.fetchval(MAY_SEAL):
+        self._may_seal = bool(await connection.fetchval(MAY_SEAL))
+
+    async def _seal_all(self, connection: Connection) -> None:
+        """Seal the next block of every ledger. If there is none, hash an old tile again, and pause."""
+        if not self._may_seal:
             _log.warning("nothing is sealed here: this role of the database may not; loyalty_service may")
             await asyncio.sleep(NOT_ALLOWED_SECONDS)
+            await self._begin(connection)
             return
-        while True:
-            ledgers = await list_ledgers(connection)
-            busy = [await self._seal_next(connection, ledger) for ledger in ledgers]
-            if not any(busy):
-                if ledgers:
-                    self._idle_rounds += 1
-                    await self._recheck(connection, ledgers[self._idle_rounds % len(ledgers)])
-                await asyncio.sleep(POLL_SECONDS)
+        ledgers = await list_ledgers(connection)
+        busy = [await self._seal_next(connection, ledger) for ledger in ledgers]
+        if not any(busy):
+            if ledgers:
+                self._idle_rounds += 1
+                await self._recheck(connection, ledgers[self._idle_rounds % len(ledgers)])
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _seal_next(self, connection: Connection, ledger: Ledger) -> bool:
         """Seal a block of a ledger, or sign if a checkpoint is due. Return True if more can be sealed at once."""

@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+from ledger.background import repeat
 from ledger.errors import EmbeddedPostgresFailed, NoData
 from service.embedded.cluster import (
     PORT,
@@ -129,14 +130,14 @@ class EmbeddedPostgres:
 
     async def supervise(self) -> None:
         """Restart the server whenever it does not answer, until cancelled."""
-        while True:
-            await asyncio.sleep(SUPERVISION_SECONDS)
+
+        async def check() -> None:
             if not self.answers():
                 log.error("PostgreSQL does not answer; starting it again")
-                try:
-                    await asyncio.to_thread(self.revive)
-                except EmbeddedPostgresFailed as error:
-                    log.error("PostgreSQL could not be started again: %s", type(error).__name__)
+                await asyncio.to_thread(self.revive)
+
+        seconds = SUPERVISION_SECONDS
+        await repeat("the embedded PostgreSQL", check, log=log, retry_seconds=seconds, pause_seconds=seconds)
 
     def close(self) -> None:
         """Release the shared lock. The last user of the folder stops the server. A second call does nothing."""

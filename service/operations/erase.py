@@ -4,13 +4,12 @@ Payloads, facts, balances, hashes and proofs stay unchanged. Merged customers ar
 Later data of the person is encrypted under a new key.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from ledger.background import keep_connected
-from ledger.database import Connection, reads_active_generation
+from ledger.database import Connection
 from ledger.errors import SubjectUnknown
 from ledger.privacy.vault import Vault
 from ledger.store.registry import Ledger, list_ledgers
@@ -20,6 +19,7 @@ from projections.queries.as_of import AsOf, fold_known, load_known
 from service.operations.record import record_event
 
 POLL_SECONDS = 2.0
+STATEMENT_SECONDS_MAX = 30.0
 CUSTOMERS_PER_POLL = 100
 
 ERASE_PERSON = "SELECT ledger.erase_person($1, $2)"
@@ -97,12 +97,13 @@ async def erase_on_request(dsn: str, vault: Vault) -> None:
     """
 
     async def look(connection: Connection) -> None:
-        while await reads_active_generation(connection):  # after a promotion a new connection reads the new rows
-            for ledger in await list_ledgers(connection):
-                await erase_requested(connection, vault, ledger)
-            await asyncio.sleep(POLL_SECONDS)
+        for ledger in await list_ledgers(connection):
+            await erase_requested(connection, vault, ledger)
 
-    await keep_connected("erasing on request", dsn, look, log=_log, retry_seconds=POLL_SECONDS, statement_seconds=30.0)
+    await keep_connected(
+        "erasing on request", dsn, look, log=_log, retry_seconds=POLL_SECONDS, pause_seconds=POLL_SECONDS,
+        statement_seconds=STATEMENT_SECONDS_MAX,
+    )  # fmt: skip
 
 
 async def erase_requested(connection: Connection, vault: Vault, ledger: Ledger) -> int:

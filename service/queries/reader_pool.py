@@ -16,8 +16,6 @@ from ledger.errors import LedgerUnavailable
 
 CLOSE_SECONDS_MAX = 5.0
 LEND_SECONDS_MAX = 4.5  # then the request gets 503
-CHECK_SECONDS = 2.0  # between two checks of a lent connection
-CHECK_SECONDS_MAX = 1.0
 TRIES_MAX = 3
 
 
@@ -96,7 +94,7 @@ class ReaderPool:
 
 
 async def _lend_working(pool: Pool) -> Any:
-    """Lend a connection that proved to work within the last CHECK_SECONDS.
+    """Lend a connection that was sound within the last seconds (`Session.is_sound`).
 
     The first connection that fails the check makes the pool replace all. Raises LedgerUnavailable.
     """
@@ -104,7 +102,7 @@ async def _lend_working(pool: Pool) -> Any:
         async with asyncio.timeout(LEND_SECONDS_MAX):
             for _ in range(TRIES_MAX):
                 connection = await pool.acquire()
-                if await connection.is_sound(CHECK_SECONDS, CHECK_SECONDS_MAX):
+                if await connection.is_sound():
                     return connection
                 connection.terminate()
                 await pool.release(connection)

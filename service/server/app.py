@@ -5,12 +5,11 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
-import asyncpg
 from aiohttp import web
 
 from ledger import clock
-from ledger.background import cancel_all
-from ledger.database import CONNECTION_LOST, connect
+from ledger.background import cancel_all, repeat
+from ledger.database import connect
 from ledger.parsing import BODY_BYTES_MAX
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
@@ -122,13 +121,11 @@ async def _stop(context: AppContext, tasks: list[asyncio.Task[None]]) -> None:
 
 async def follow_promotions(context: AppContext) -> None:
     """Switch the pools to another generation as soon as it is promoted. Runs until it is cancelled."""
-    while True:
+
+    async def follow_next() -> None:
         generation = await context.projector.wait_for_promotion(context.reader_pool.generation)
-        try:
-            await context.service_pool.enter(generation)
-            await context.reader_pool.enter(generation)
-        except (*CONNECTION_LOST, asyncpg.InvalidSchemaNameError) as error:
-            _log.warning("readers stay with their generation: %s", type(error).__name__)
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            await context.projector.set_reader_generation(generation)
+        await context.service_pool.enter(generation)
+        await context.reader_pool.enter(generation)
+        await context.projector.set_reader_generation(generation)
+
+    await repeat("following a promotion", follow_next, log=_log, retry_seconds=RETRY_SECONDS)

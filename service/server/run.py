@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from aiohttp import http_parser, web
 
 from ledger import clock
-from ledger.background import LogThrottle, cancel_all
+from ledger.background import cancel_all, repeat
 from ledger.credentials import is_usable
 from ledger.database import CONNECTION_LOST
 from ledger.errors import MasterKeyWrong, SetupWrong, Unavailable
@@ -165,13 +165,11 @@ def exit_at_last() -> threading.Timer:
 
 async def _wait_until_prepared(environment: Environment) -> None:
     """Wait until the database is up and has a generation. Raises SetupWrong if waiting would not help."""
-    faults = LogThrottle(_log)
-    while True:
-        try:
-            async with environment.connection() as connection:
-                await generations.ensure_active_generation(connection)
-            return
-        except (Unavailable, *CONNECTION_LOST) as error:
-            reason = str(error) if isinstance(error, Unavailable) else type(error).__name__
-            faults.error("the database", "waiting for the database: %s", reason)
-            await asyncio.sleep(RETRY_SECONDS)
+
+    async def prepare() -> bool:
+        async with environment.connection() as connection:
+            await generations.ensure_active_generation(connection)
+        return True
+
+    errors = (Unavailable, *CONNECTION_LOST)
+    await repeat("the start", prepare, log=_log, retry_seconds=RETRY_SECONDS, errors=errors)

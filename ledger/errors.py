@@ -1,14 +1,18 @@
 """All errors that this software raises on purpose, as one tree. The first line of a docstring is shown to users.
 
-LedgerError ├── NotFound: LedgerUnknown, LogUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown,
-GenerationUnknown ├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown,
-NotAwaited, │   NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged, PeriodNotClosable ├──
-Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkersLost, RebuildRuns, RebuildDue, │   LedgerReadsTooMany
-├── SetupWrong: NoData, SchemaOutdated, SchemaUnsupported, RoleTooPowerful, MasterKeyWrong, KeyWrong, │
-EmbeddedPostgresFailed ├── ExportWrong (an exported ledger cannot be restored) ├── NoteWrong (a signed note is not
-accepted) ├── Unsealable (no tree head may be signed): EventsChanged, TreeChanged, HeadInconsistent, │   NotOurs:
-HeadForgotten, SignerUnknown ├── Unreadable (a payload cannot be read: it is quarantined, never refused) └── Unfoldable
-(a rule cannot fold a fact: its subject is parked)
+- NotFound: LedgerUnknown, LogUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
+- Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown, NotAwaited,
+  NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged, PeriodNotClosable
+- Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkerEnded, WorkersLost, RebuildRuns, RebuildDue,
+  LedgerReadsTooMany, MemoryExhausted
+- SetupWrong: NoData, SchemaOutdated, SchemaUnsupported, RoleTooPowerful, MasterKeyWrong, KeyWrong,
+  EmbeddedPostgresFailed
+- ExportWrong: an exported ledger cannot be restored
+- NoteWrong: a signed note is not accepted
+- Unsealable: no tree head may be signed. EventsChanged, TreeChanged, HeadInconsistent, NotOurs (HeadForgotten,
+  SignerUnknown)
+- Unreadable: a payload cannot be read; it is quarantined, never refused
+- Unfoldable: a rule cannot fold a fact; its subject is parked
 
 Class names are stored and answered as the `type` of a problem, so they stay.
 """
@@ -124,6 +128,10 @@ class LedgerBusy(LedgerUnavailable):
 
 class NotSealedYet(Unavailable):
     """No checkpoint covers this position yet; wait for the next one, or sign one by `loyalty seal`."""
+
+
+class WorkerEnded(Unavailable):
+    """A worker process ended before its work was done."""
 
 
 class WorkersLost(Unavailable):

@@ -1,27 +1,21 @@
 """Worker processes of a rebuild. Each has a connection and an event loop of its own.
 
-Invariant: no worker outlives the process that started it. Each worker holds the reading end of a pipe. Only the parent
-holds the other end. When the parent closes it or dies, the worker exits at once. PostgreSQL then rolls back the work
-item.
+A worker that ends leaves its work item undone, because PostgreSQL rolls its transaction back.
 """
 
 import asyncio
 import gc
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection as Pipe
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import uvloop
 
 from ledger.database import Connection, connect
-from ledger.errors import WorkersLost
+from ledger.errors import WorkerEnded, WorkersLost
+from ledger.worker_process import WorkerProcess
 from projections.engine.binary_codecs import register_binary_codecs
 from projections.rebuild import work_items
 from projections.rebuild.work_items import Task, WorkItem
@@ -37,22 +31,13 @@ SET_SESSION = """
 OnItemDone = Callable[[int], None]  # called with the size of the item
 
 
-class WorkerState(NamedTuple):
-    """The connection, event loop and tasks of a worker process."""
-
-    runner: asyncio.Runner
-    connection: Connection
-    tasks: dict[str, Task]
-
-
 class WorkerPool:
     """Workers on one generation. With `workers` 1, the calling process does the work."""
 
     def __init__(self, dsn: str, schema: str, tasks: dict[str, Task], workers: int) -> None:
         self._dsn, self._schema, self._tasks, self._workers = dsn, schema, tasks, workers
         self._connection: Connection | None = None
-        self._pool: ProcessPoolExecutor | None = None
-        self._lifeline: Pipe | None = None
+        self._processes: list[WorkerProcess] = []
 
     async def __aenter__(self) -> Self:
         self._connection = await open_connection(self._dsn, self._schema)
@@ -61,7 +46,7 @@ class WorkerPool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._stop()
+        await self._stop()
         assert self._connection is not None
         await self._connection.close()
 
@@ -81,8 +66,8 @@ class WorkerPool:
                 continue
             try:
                 await self._process_in_parallel(stage, items, on_done)
-            except BrokenProcessPool:
-                self._stop()
+            except WorkerEnded:
+                await self._stop()
                 failed_rounds = (
                     failed_rounds + 1
                     if len(await work_items.read_undone_items(self._connection, stage)) == len(items)
@@ -92,34 +77,31 @@ class WorkerPool:
                     raise WorkersLost(stage) from None
 
     async def _process_in_parallel(self, stage: str, items: Sequence[WorkItem], on_done: OnItemDone) -> None:
-        pool = self._pool or self._start()
-        loop = asyncio.get_running_loop()
-        futures = {loop.run_in_executor(pool, _process_item, stage, item.number): item for item in items}
+        waiting = iter(items)
+
+        async def feed(worker: WorkerProcess) -> None:
+            for item in waiting:
+                await worker.call((stage, item.number))
+                on_done(item.size)
+
+        if not self._processes:
+            await self._start()
+        feeding = [asyncio.create_task(feed(worker)) for worker in self._processes]
         try:
-            waiting = set(futures)
-            while waiting:
-                finished, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                    on_done(futures[future].size)
+            await asyncio.gather(*feeding)
         finally:
-            for future in futures:
-                future.cancel()
+            for task in feeding:
+                task.cancel()
+            await asyncio.wait(feeding)
 
-    def _start(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        worker_end, self._lifeline = context.Pipe(duplex=False)
-        arguments = (worker_end, self._dsn, self._schema, self._tasks)
-        self._pool = ProcessPoolExecutor(self._workers, context, initializer=_init_worker, initargs=arguments)
-        return self._pool
+    async def _start(self) -> None:
+        arguments = (process_items, self._dsn, self._schema, self._tasks)
+        self._processes = [WorkerProcess(*arguments) for _ in range(self._workers)]
+        await asyncio.gather(*(asyncio.to_thread(worker.start) for worker in self._processes))
 
-    def _stop(self) -> None:
-        if self._lifeline is not None:
-            self._lifeline.close()
-            self._lifeline = None
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+    async def _stop(self) -> None:
+        processes, self._processes = self._processes, []
+        await asyncio.gather(*(asyncio.to_thread(worker.stop) for worker in processes))
 
 
 async def open_connection(dsn: str, schema: str) -> Connection:
@@ -130,29 +112,18 @@ async def open_connection(dsn: str, schema: str) -> Connection:
     return connection
 
 
-_worker_state: WorkerState | None = None  # set only in a worker process
-
-
-def _init_worker(lifeline: Pipe, dsn: str, schema: str, tasks: dict[str, Task]) -> None:
-    """Set up a worker process. It ignores Ctrl-C, which the parent handles."""
-    global _worker_state
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def process_items(pipe: Pipe, dsn: str, schema: str, tasks: dict[str, Task]) -> None:
+    """Process the work items whose stage and number the parent sends. Each is answered by None or an error."""
     os.nice(NICENESS)
-    threading.Thread(target=_exit_with_parent, args=(lifeline,), daemon=True).start()
-    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    _worker_state = WorkerState(runner, runner.run(open_connection(dsn, schema)), tasks)
-    gc.freeze()
     gc.disable()
-
-
-def _exit_with_parent(lifeline: Pipe) -> None:
-    lifeline.poll(None)
-    os._exit(1)
-
-
-def _process_item(stage: str, number: int) -> None:
-    assert _worker_state is not None
-    _worker_state.runner.run(
-        work_items.process_item(_worker_state.connection, stage, number, _worker_state.tasks[stage])
-    )
-    gc.collect()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        connection = runner.run(open_connection(dsn, schema))
+        while True:
+            stage, number = pipe.recv()
+            try:
+                runner.run(work_items.process_item(connection, stage, number, tasks[stage]))
+            except Exception as error:
+                pipe.send(error)
+            else:
+                pipe.send(None)
+            gc.collect()

@@ -6,22 +6,20 @@ ends.
 """
 
 import asyncio
-import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection as Pipe
 from typing import NamedTuple
 
 import uvloop
 
 from ledger.database import connect
-from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.store.append import append_batch, prepare_append
 from ledger.store.registry import InboundConnection
+from ledger.worker_process import WorkerProcess
 from service.gc_tuning import freeze_loaded_objects
 from service.importing.deliveries import (
     BYTES_PER_BLOCK_MAX,
@@ -32,8 +30,6 @@ from service.importing.deliveries import (
     repair_lines,
 )
 from service.importing.split import DeliveryLine
-
-STOP_SECONDS_MAX = 20.0
 
 
 class ImportTask(NamedTuple):
@@ -51,18 +47,18 @@ def import_by_workers(
 ) -> ImportSummary:
     """Append the deliveries of all lines, and report the summary after each block.
 
-    Raises LedgerUnavailable; blocks appended before stay.
+    Raises Unavailable; blocks appended before stay.
     """
     summary = ImportSummary()
     with ExitStack() as started:
-        pipes = [started.enter_context(_worker(task)) for _ in range(workers)]
-        busy: deque[Pipe] = deque()
+        processes = [started.enter_context(_worker(task)) for _ in range(workers)]
+        busy: deque[WorkerProcess] = deque()
         for number, block in enumerate(_blocks_of_lines(lines, summary)):
-            pipe = pipes[number % workers]
             if len(busy) == workers:
                 _take_turn(busy.popleft(), summary, report_summary)
-            _send(pipe, block)
-            busy.append(pipe)
+            worker = processes[number % workers]
+            worker.send(block)
+            busy.append(worker)
         while busy:
             _take_turn(busy.popleft(), summary, report_summary)
     return summary
@@ -83,57 +79,27 @@ def _blocks_of_lines(lines: Iterator[DeliveryLine], summary: ImportSummary) -> I
         yield block
 
 
-def _take_turn(pipe: Pipe, summary: ImportSummary, report_summary: Callable[[ImportSummary], None]) -> None:
+def _take_turn(worker: WorkerProcess, summary: ImportSummary, report_summary: Callable[[ImportSummary], None]) -> None:
     """Let the worker with the next block append it, and add the outcomes to the summary."""
-    _receive(pipe)  # the block is prepared
-    _send(pipe, None)
-    summary.add(_receive(pipe))
+    worker.receive()  # the block is prepared
+    worker.send(None)
+    summary.add(worker.receive())
     report_summary(summary)
 
 
-def _send(pipe: Pipe, block: list[DeliveryLine] | None) -> None:
-    with suppress(OSError):  # the worker has died: its last message is received
-        pipe.send(block)
-
-
-def _receive(pipe: Pipe) -> ImportSummary:
-    try:
-        answer: ImportSummary | LedgerError = pipe.recv()
-    except (EOFError, OSError):
-        raise LedgerUnavailable("a worker process has died") from None
-    if isinstance(answer, LedgerError):
-        raise answer
-    return answer
-
-
 @contextmanager
-def _worker(task: ImportTask) -> Iterator[Pipe]:
-    """Run a worker process, and make sure that it ends."""
-    context = multiprocessing.get_context("spawn")
-    parent_end, worker_end = context.Pipe()
-    process = context.Process(target=_work, args=(worker_end, task), daemon=True)
-    process.start()
-    worker_end.close()
-    with closing(parent_end):
-        try:
-            yield parent_end
-        finally:
-            parent_end.close()  # the worker ends at once, or after its current block
-            process.join(STOP_SECONDS_MAX)
-            process.kill()
+def _worker(task: ImportTask) -> Iterator[WorkerProcess]:
+    worker = WorkerProcess(_work, task)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
 
 
 def _work(pipe: Pipe, task: ImportTask) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets the signal too, and closes the pipe
     freeze_loaded_objects()
-    try:
-        uvloop.run(_append_blocks(pipe, task))
-    except (EOFError, OSError):  # the parent has closed the pipe
-        pass
-    except LedgerError as error:
-        pipe.send(error)
-    except Exception as error:  # its message may quote a row
-        pipe.send(LedgerUnavailable(type(error).__name__))
+    uvloop.run(_append_blocks(pipe, task))
 
 
 async def _append_blocks(pipe: Pipe, task: ImportTask) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from ledger.database import Connection
-from ledger.errors import LedgerError, LedgerUnavailable
+from ledger.errors import LedgerError, WorkerEnded
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.store import read, registry
@@ -99,5 +99,5 @@ async def test_what_a_worker_cannot_do_is_told_where_it_was_started(dsn: str) ->
 
     with pytest.raises(LedgerError):
         await import_by(dsn, nowhere, 2, lines(2))
-    with pytest.raises(LedgerUnavailable):
+    with pytest.raises(WorkerEnded, match="ConnectionRefusedError"):
         await import_by("postgresql://nobody@127.0.0.1:1/none", nowhere, 2, lines(2))

@@ -1,0 +1,147 @@
+"""Worker processes: one way to start, address and end them, for projectors, rebuilds, imports and services.
+
+Invariants:
+- No worker outlives its parent. It holds one end of a pipe, and only its parent holds the other. When the parent closes
+  its end or dies, the worker ends at once, in the middle of its work. PostgreSQL then rolls back its transaction.
+- Signals of the terminal and of a service manager are the parent's. The parent ends its workers.
+"""
+
+import asyncio
+import gc
+import logging
+import multiprocessing
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection as Pipe
+from typing import Any
+
+from ledger.errors import LedgerError, WorkerEnded
+from ledger.failures import describe_failure
+
+STOP_SECONDS_MAX = 5.0
+WAKE_BYTE = b"."
+WAKE_BYTES_PER_READ_MAX = 4096  # several unread ones mean the same as one
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerProcess:
+    """A child process that runs `main(pipe, *arguments)`, in a fresh interpreter.
+
+    Parent and worker use the pipe either for messages or for wake-ups (`wake`, `listen`), not for both. A worker that
+    is `graceful` is not ended when the pipe closes: it has to listen for that, and to end by itself.
+    """
+
+    def __init__(self, main: Callable[..., None], *arguments: Any, graceful: bool = False) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, self._worker_end = context.Pipe()
+        self._process = context.Process(
+            target=_run_worker, args=(self._worker_end, graceful, main, arguments), daemon=not graceful
+        )
+
+    def start(self) -> None:
+        """Start the process. Blocks for some milliseconds."""
+        try:
+            self._process.start()
+        finally:
+            self._worker_end.close()
+
+    def stop(self, seconds_max: float = STOP_SECONDS_MAX) -> None:
+        """End the process: by closing the pipe, and after `seconds_max` by SIGKILL. Blocks."""
+        self.pipe.close()
+        if self._process.pid is not None:
+            self._process.join(seconds_max)
+            self._process.kill()
+            self._process.join()
+
+    async def run(self, on_wake: Callable[[], None]) -> None:
+        """Run the process until it ends by itself, or until cancelled. Calls `on_wake` for its wake-ups.
+
+        Raises WorkerEnded.
+        """
+        await asyncio.to_thread(self.start)
+        try:
+            await listen(self.pipe, on_wake)
+        finally:
+            await asyncio.shield(asyncio.to_thread(self.stop))
+        raise WorkerEnded(f"exit code {self._process.exitcode}")
+
+    def send(self, message: Any) -> None:
+        """Send a message. An ended worker is noticed by the next `receive`."""
+        with suppress(OSError):
+            self.pipe.send(message)
+
+    def receive(self) -> Any:
+        """Return the worker's next message. Blocks. Raises WorkerEnded, or the error that the worker sent."""
+        try:
+            message = self.pipe.recv()
+        except (EOFError, OSError):
+            raise WorkerEnded from None
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    async def call(self, message: Any) -> Any:
+        """Send a message and return the answer. Raises the same errors as `receive`."""
+        self.send(message)
+        await wait_until_readable(self.pipe)
+        return self.receive()
+
+
+def _run_worker(pipe: Pipe, graceful: bool, main: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Run a worker. Its error is sent to the parent, without text that may quote a row."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if not graceful:
+        threading.Thread(target=_exit_with_parent, args=(pipe,), daemon=True).start()
+    gc.freeze()
+    try:
+        main(pipe, *arguments)
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the parent has closed the pipe
+        pass
+    except LedgerError as error:
+        pipe.send(error)
+    except Exception as error:
+        failure = describe_failure(error)
+        _log.error("a worker process ends: %s", failure)
+        pipe.send(WorkerEnded(failure))
+
+
+def _exit_with_parent(pipe: Pipe) -> None:
+    hang_up = select.poll()
+    hang_up.register(pipe.fileno(), 0)  # without POLLIN: only the closing is reported
+    hang_up.poll()
+    os._exit(1)
+
+
+async def wait_until_readable(pipe: Pipe) -> None:
+    """Wait until a message can be read, or the other side has closed its end."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(pipe.fileno(), readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(pipe.fileno())
+
+
+def wake(pipe: Pipe) -> None:
+    """Wake the other side. If earlier wake-ups are still unread, they are enough."""
+    with suppress(OSError):
+        os.set_blocking(pipe.fileno(), False)
+        os.write(pipe.fileno(), WAKE_BYTE)
+
+
+async def listen(pipe: Pipe, on_wake: Callable[[], None]) -> None:
+    """Call `on_wake` whenever the other side wakes this one, until that side closes its end."""
+    os.set_blocking(pipe.fileno(), False)
+    with suppress(ConnectionError):
+        while True:
+            await wait_until_readable(pipe)
+            if not os.read(pipe.fileno(), WAKE_BYTES_PER_READ_MAX):
+                return
+            on_wake()

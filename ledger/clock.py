@@ -78,5 +78,7 @@ def now() -> datetime:
 
 async def follow_database_clock(dsn: str) -> None:
     """Compare with the database's clock every COMPARE_SECONDS, until cancelled."""
-    waits = {"retry_seconds": COMPARE_SECONDS, "pause_seconds": COMPARE_SECONDS}
-    await keep_connected("comparing clocks", dsn, CLOCK.compare, log=_log, search_path="pg_catalog", **waits)
+    await keep_connected(
+        "comparing clocks", dsn, CLOCK.compare, log=_log, retry_seconds=COMPARE_SECONDS, pause_seconds=COMPARE_SECONDS,
+        search_path="pg_catalog",
+    )  # fmt: skip

@@ -6,6 +6,7 @@ stored state gives the same result as folding it from its first fact.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -63,6 +64,23 @@ class FactKey(NamedTuple):
     ordinal: int
 
 
+BEFORE_ALL_FACTS = FactKey(datetime.min.replace(tzinfo=UTC), 0, b"", 0)  # before every fact
+
+
+class FoldedSubject(NamedTuple):
+    """One subject after its last folded fact. The next fold changes `state` in place."""
+
+    subject: str
+    state: State
+    rows: Mapping[str, Sequence[Row]]  # by table; of append-only tables only the new rows
+    facts: int = 0  # number of facts in the state
+    last_fact: FactKey = BEFORE_ALL_FACTS
+    untimed: bool = False  # a fact of it is ordered by its recorded time
+    parked: str | None = None  # reason why the next fact cannot be folded
+    parked_position: int | None = None
+    snapshot_facts: int = 0  # number of facts in its last snapshot; see engine/snapshots.py
+
+
 def fact_key(recorded: RecordedFact) -> FactKey:
     """Return the sort key of a fact."""
     occurrence = recorded.occurrence
@@ -105,89 +123,84 @@ def fold(
     return state
 
 
-class FoldedState(NamedTuple):
-    """State and rows of a subject, rows of append-only tables included. `parked` is set if the fold stopped early."""
+def new_subject(projection: Projection, subject: str) -> FoldedSubject:
+    """Return a subject before its first fact, without rows."""
+    return FoldedSubject(subject, projection.start(), {})
 
-    state: State
-    rows: dict[str, list[Row]]
-    facts: int  # folded into the state
-    parked: str | None = None  # reason why the next fact cannot be folded
-    parked_position: int | None = None
+
+def fold_facts(
+    projection: Projection, before: FoldedSubject, facts: Sequence[RecordedFact], terms: Terms
+) -> FoldedSubject:
+    """Fold facts onto a subject, and add the new rows of append-only tables. All other rows stay as before.
+
+    Raises Unfoldable.
+    """
+    state = fold(projection, facts, before.state, terms)
+    rows = before.rows
+    if projection.take_rows is not None:
+        try:
+            taken = projection.take_rows(before.subject, state)
+            rows = {**rows, **{name: [*rows.get(name, ()), *new] for name, new in taken.items()}}
+        except Exception as error:
+            raise _rows_failed(projection, facts, error) from error
+    if not facts:
+        return before._replace(rows=rows)
+    return before._replace(
+        rows=rows,
+        facts=before.facts + len(facts),
+        last_fact=fact_key(facts[-1]),
+        untimed=before.untimed or any(occurrence.untimed for _, occurrence in facts),
+    )
+
+
+def with_rows(projection: Projection, folded: FoldedSubject, facts: Sequence[RecordedFact]) -> FoldedSubject:
+    """Add all rows of a folded subject. Raises Unfoldable at the last of `facts` if they cannot be built."""
+    return folded._replace(rows={**folded.rows, **build_rows(projection, folded.subject, folded.state, facts)})
 
 
 def fold_until_failure(
     projection: Projection, subject: str, facts: Sequence[RecordedFact], terms: Terms = NO_TERMS
-) -> FoldedState:
+) -> FoldedSubject:
     """Fold all facts of a subject from the start, up to the first fact that fails.
 
     No exception of a rule or of a row function escapes. If the rows of a state cannot be built, the last fact with
     valid rows is found by bisection. The result depends on the facts alone, so live folds and rebuilds stop at the same
     fact.
     """
-    try:
-        return _fold_with_rows(projection, subject, facts, terms)
-    except Unfoldable as error:
-        failed_at, failure = error.folded, error
-    folded_state = _try_fold(projection, subject, facts[:failed_at], terms)
-    if isinstance(folded_state, Unfoldable):
-        valid, invalid = 0, failed_at
-        while invalid - valid > 1:
-            middle = (valid + invalid) // 2
-            result = _try_fold(projection, subject, facts[:middle], terms)
-            if isinstance(result, Unfoldable):
-                invalid = middle
-            else:
-                valid = middle
-        result = _try_fold(projection, subject, facts[:invalid], terms)
-        failure = result if isinstance(result, Unfoldable) else failure
-        folded_state = _try_fold(projection, subject, facts[:valid], terms)
-        if isinstance(folded_state, Unfoldable):  # even the rows of the start state fail
-            folded_state = FoldedState(projection.start(), {table.name: [] for table in projection.tables}, 0)
-    return folded_state._replace(parked=str(failure), parked_position=failure.position)
-
-
-def _fold_with_rows(projection: Projection, subject: str, facts: Sequence[RecordedFact], terms: Terms) -> FoldedState:
-    state = fold(projection, facts, None, terms)
-    return FoldedState(state, build_all_rows(projection, subject, state, facts), len(facts))
+    folded = _try_fold(projection, subject, facts, terms)
+    if not isinstance(folded, Unfoldable):
+        return folded
+    failure = folded
+    valid = new_subject(projection, subject)._replace(rows={table.name: [] for table in projection.tables})
+    low, middle, high = -1, failure.folded, failure.folded + 1  # the first `high` facts fail
+    while low + 1 < high:
+        folded = _try_fold(projection, subject, facts[:middle], terms)
+        if not isinstance(folded, Unfoldable):
+            low, valid = middle, folded
+        else:
+            high, failure = middle, folded if middle else failure
+        middle = (low + high) // 2
+    return valid._replace(parked=str(failure), parked_position=failure.position)
 
 
 def _try_fold(
     projection: Projection, subject: str, facts: Sequence[RecordedFact], terms: Terms
-) -> "FoldedState | Unfoldable":
+) -> FoldedSubject | Unfoldable:
     try:
-        return _fold_with_rows(projection, subject, facts, terms)
+        return with_rows(projection, fold_facts(projection, new_subject(projection, subject), facts, terms), facts)
     except Unfoldable as error:
         return error
-
-
-def build_all_rows(
-    projection: Projection, subject: str, state: State, facts: Sequence[RecordedFact]
-) -> dict[str, list[Row]]:
-    """Build all rows of a state, and take the new rows of append-only tables out of it.
-
-    Raises Unfoldable at the last folded fact if the rows cannot be built.
-    """
-    return build_rows(projection, subject, state, facts) | take_new_rows(projection, subject, state, facts)
 
 
 def build_rows(
     projection: Projection, subject: str, state: State, facts: Sequence[RecordedFact]
 ) -> dict[str, list[Row]]:
-    """Build the rows of a state, except those of append-only tables. Raises Unfoldable as `build_all_rows` does."""
+    """Build the rows of a state, except those of append-only tables.
+
+    Raises Unfoldable at the last folded fact if the rows cannot be built.
+    """
     try:
         return {name: list(rows) for name, rows in projection.rows(subject, state).items()}
-    except Exception as error:
-        raise _rows_failed(projection, facts, error) from error
-
-
-def take_new_rows(
-    projection: Projection, subject: str, state: State, facts: Sequence[RecordedFact]
-) -> dict[str, list[Row]]:
-    """Take the new rows of append-only tables out of a state. Raises Unfoldable as `build_all_rows` does."""
-    if projection.take_rows is None:
-        return {}
-    try:
-        return {name: list(rows) for name, rows in projection.take_rows(subject, state).items()}
     except Exception as error:
         raise _rows_failed(projection, facts, error) from error
 

@@ -4,7 +4,7 @@ How it works:
 
 1. The facts of a subject have a total order (`RowKey`) that does not mention arrival.
 2. If all new facts of a subject are later than its last folded fact, its state is folded forward.
-3. Otherwise that subject alone is folded again, from before the first new fact (fold_subjects.py).
+3. Otherwise that subject alone is folded again, from before the first new fact (subject_history.py).
 4. Either way the rows of a subject are a function of the set of its facts. Any order of arrival, duplicates, batch
    boundaries and crashes end in the same rows (invariant 5).
 
@@ -18,7 +18,7 @@ wait. All other subjects continue.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable, Sequence, Set
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from ledger.database import Connection
@@ -26,9 +26,10 @@ from ledger.events import Event
 from ledger.facts import RecordedFact
 from ledger.intake.interpret import Interpretation, interpret_all
 from ledger.store.read import events_after
+from projections.accounts import ACCOUNTS
 from projections.engine import parked, snapshots, store
 from projections.engine.cache import SubjectCache
-from projections.engine.conflicts import Resolution, resolve_conflicts
+from projections.engine.conflicts import resolve_conflicts
 from projections.engine.fold_subjects import fold_subjects
 from projections.engine.generations import outdated_projections
 from projections.engine.groups import update_groups
@@ -42,8 +43,6 @@ IDLE_SECONDS_MAX = 30.0
 EVENTS_PER_YIELD = 16  # interpreted without a pause: about a millisecond, in which no other task of the event loop runs
 REJECTED_REASON = "the database cannot hold what it means"
 UNREAD_COLUMNS = ("ledger_id", "position", "source", "kind", "unread", "reason")
-
-
 SET_IDLE_TIMEOUT = "SELECT set_config('idle_in_transaction_session_timeout', $1, false)"
 
 
@@ -167,7 +166,7 @@ async def _write_batch(connection: Connection, ledger_id: int, batch: Batch, cac
         await store.write_facts(connection, ledger_id, facts)
         await store.write_orgs(connection, ledger_id, ((event.source, event.org) for event in batch.events))
         await write_unread(connection, ledger_id, zip(batch.events, batch.interpretations, strict=True))
-        await _fold_touched(connection, ledger_id, facts, resolution, batch.outdated, cache)
+        await _fold_touched(connection, ledger_id, facts, resolution.retracted, batch.outdated, cache)
     cache.commit_batch(ledger_id, move.current)
     return True
 
@@ -185,56 +184,39 @@ async def write_unread(
         await connection.copy_records_to_table("unread", records=records, columns=UNREAD_COLUMNS)
 
 
-async def _fold_touched(
-    connection: Connection,
-    ledger_id: int,
-    facts: Sequence[RecordedFact],
-    resolution: Resolution,
-    outdated: Set[str],
-    cache: SubjectCache,
-) -> None:
-    """Fold the subjects of new and retracted facts, one subject kind after the other."""
-    new_by_kind: dict[str, list[RecordedFact]] = defaultdict(list)
-    retracted_by_kind: dict[str, list[RecordedFact]] = defaultdict(list)
-    for recorded in facts:
-        new_by_kind[recorded.fact.subject_kind].append(recorded)
-    for recorded in resolution.retracted:
-        retracted_by_kind[recorded.fact.subject_kind].append(recorded)
-    for subject_kind in sorted(new_by_kind.keys() | retracted_by_kind.keys()):
-        projection = BY_SUBJECT[subject_kind]
-        retracted = retracted_by_kind[subject_kind]
-        if projection.name in outdated:
-            await parked.park_for_rebuild(connection, ledger_id, projection, [*new_by_kind[subject_kind], *retracted])
-            continue
-        refold_subjects = {recorded.fact.subject for recorded in retracted}
-        refold_subjects |= await update_groups(
-            connection, ledger_id, projection, [*new_by_kind[subject_kind], *retracted]
-        )
-        await fold_subjects(connection, ledger_id, projection, new_by_kind[subject_kind], refold_subjects, cache)
-    await _fold_governed(connection, ledger_id, [*new_by_kind["programme"], *retracted_by_kind["programme"]], cache)
-
-
-async def _fold_governed(
-    connection: Connection, ledger_id: int, facts: Sequence[RecordedFact], cache: SubjectCache
-) -> None:
-    """Fold again the accounts of each programme whose terms changed."""
-    async for subjects in governed_holders(connection, ledger_id, facts):
-        await fold_subjects(connection, ledger_id, BY_SUBJECT["account"], (), frozenset(subjects), cache)
-
-
 async def refold_from_facts(connection: Connection, ledger_id: int, changed: Sequence[RecordedFact]) -> None:
     """Fold the subjects of some facts from the start. Call it after facts were written or deleted outside a batch. Call
     inside a transaction that holds the checkpoint.
     """
-    outdated = await outdated_projections(connection)
-    for subject_kind in sorted({recorded.fact.subject_kind for recorded in changed}):
+    await _fold_touched(connection, ledger_id, (), changed, await outdated_projections(connection), SubjectCache())
+
+
+async def _fold_touched(
+    connection: Connection,
+    ledger_id: int,
+    new: Sequence[RecordedFact],
+    changed: Sequence[RecordedFact],
+    outdated: Set[str],
+    cache: SubjectCache,
+) -> None:
+    """Fold the subjects of new facts, and from the start those of changed facts, one subject kind after the other."""
+    new_by_kind, changed_by_kind = _facts_by_kind(new), _facts_by_kind(changed)
+    for subject_kind in sorted(new_by_kind.keys() | changed_by_kind.keys()):
         projection = BY_SUBJECT[subject_kind]
-        facts = [recorded for recorded in changed if recorded.fact.subject_kind == subject_kind]
+        facts = [*new_by_kind[subject_kind], *changed_by_kind[subject_kind]]
         if projection.name in outdated:
             await parked.park_for_rebuild(connection, ledger_id, projection, facts)
             continue
-        refold_subjects = {recorded.fact.subject for recorded in facts} | await update_groups(
-            connection, ledger_id, projection, facts
-        )
-        await fold_subjects(connection, ledger_id, projection, (), refold_subjects)
-    await _fold_governed(connection, ledger_id, changed, SubjectCache())
+        refold_subjects = {recorded.fact.subject for recorded in changed_by_kind[subject_kind]}
+        refold_subjects |= await update_groups(connection, ledger_id, projection, facts)
+        await fold_subjects(connection, ledger_id, projection, new_by_kind[subject_kind], refold_subjects, cache)
+    if ACCOUNTS.name not in outdated:
+        async for subjects in governed_holders(connection, ledger_id, [*new, *changed]):
+            await fold_subjects(connection, ledger_id, ACCOUNTS, (), frozenset(subjects), cache)
+
+
+def _facts_by_kind(facts: Iterable[RecordedFact]) -> Mapping[str, list[RecordedFact]]:
+    by_kind: dict[str, list[RecordedFact]] = defaultdict(list)
+    for recorded in facts:
+        by_kind[recorded.fact.subject_kind].append(recorded)
+    return by_kind

@@ -8,32 +8,15 @@ A cached subject is valid only while no other transaction writes rows of its led
 - If the batch fails, its subjects are read again from their facts.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from projections.definition import FactKey, State
-from projections.engine.snapshots import Snapshot, SnapshotWrite, encode_state_or_none
+from projections.definition import FoldedSubject
+from projections.engine.snapshots import Snapshot, take_snapshot
 
 ROWS_MAX = 100_000  # of all cached subjects together. A row, with its part of the state, takes about 1.5 KB
 FACTS_PER_SNAPSHOT_MIN = 8  # with fewer new facts, folding again costs less than to write and read a snapshot
 ROWS_PER_FACT = 8  # writing and reading the state of this many rows costs about as much as folding one fact
-
-
-@dataclass(slots=True)
-class CachedSubject:
-    """The state and rows of a subject after its last folded fact."""
-
-    state: State
-    last_fact: FactKey  # order key of the last folded fact
-    rows: Mapping[str, Sequence[tuple[Any, ...]]]  # by table, as they are stored, without growing tables
-    untimed: bool
-    facts: int  # number of facts in the state
-    snapshot_facts: int  # number of facts in the last stored snapshot
-
-    @property
-    def weight(self) -> int:
-        return 1 + sum(map(len, self.rows.values()))
 
 
 class SubjectRef(NamedTuple):
@@ -49,10 +32,10 @@ class SubjectCache:
 
     def __init__(self, rows_max: int = ROWS_MAX) -> None:
         self._rows_max = rows_max
-        self._cached: dict[SubjectRef, CachedSubject] = {}  # ordered by last fold, the latest last
+        self._cached: dict[SubjectRef, FoldedSubject] = {}  # ordered by last fold, the latest last
         self._rows = 0
         self._writers: dict[int, str] = {}  # by ledger: the last known writer's transaction id
-        self._batch: dict[SubjectRef, CachedSubject] = {}  # folded in the current batch
+        self._batch: dict[SubjectRef, FoldedSubject] = {}  # folded in the current batch
 
     def start_batch(self, ledger_id: int, transaction_id: str | None) -> None:
         """Begin a batch. `transaction_id` is the xmin of the checkpoint's row before it. If another transaction than
@@ -63,28 +46,21 @@ class SubjectCache:
             for ref in [ref for ref in self._cached if ref.ledger_id == ledger_id]:
                 self._drop(ref)
 
-    def evict(self, ledger_id: int) -> list[SnapshotWrite]:
+    def evict(self, ledger_id: int) -> list[Snapshot]:
         """Drop the least recently folded subjects until at most `rows_max` rows remain. Return snapshots to store.
 
         The snapshots are of subjects of this ledger whose state costs less to store and read than to fold again.
         """
-        writes = []
+        taken = []
         while self._rows > self._rows_max and len(self._cached) > 1:
             ref = next(iter(self._cached))
             cached = self._drop(ref)
-            is_worth_storing = cached.facts - cached.snapshot_facts >= max(
-                FACTS_PER_SNAPSHOT_MIN, cached.weight // ROWS_PER_FACT
-            )
-            if (
-                ref.ledger_id == ledger_id
-                and is_worth_storing
-                and (encoded := encode_state_or_none(cached.state)) is not None
-            ):
-                snapshot = Snapshot(cached.last_fact, cached.facts, encoded)
-                writes.append(SnapshotWrite(ref.subject_kind, ref.subject, snapshot))
-        return writes
+            facts_min = max(FACTS_PER_SNAPSHOT_MIN, _weight(cached) // ROWS_PER_FACT)
+            if ref.ledger_id == ledger_id and cached.facts - cached.snapshot_facts >= facts_min:
+                taken.append(take_snapshot(ref.subject_kind, cached))
+        return [snapshot for snapshot in taken if snapshot is not None]
 
-    def take(self, ledger_id: int, subject_kind: str, subjects: Iterable[str]) -> dict[str, CachedSubject]:
+    def take(self, ledger_id: int, subject_kind: str, subjects: Iterable[str]) -> dict[str, FoldedSubject]:
         """Remove subjects from the cache, and return those that were in it."""
         taken = {}
         for subject in subjects:
@@ -96,18 +72,22 @@ class SubjectCache:
                 taken[subject] = cached
         return taken
 
-    def put(self, ledger_id: int, subject_kind: str, subject: str, cached: CachedSubject) -> None:
+    def put(self, ledger_id: int, subject_kind: str, folded: FoldedSubject) -> None:
         """Add a subject that the current batch has folded. It is valid after `commit_batch`."""
-        self._batch[SubjectRef(ledger_id, subject_kind, subject)] = cached
+        self._batch[SubjectRef(ledger_id, subject_kind, folded.subject)] = folded
 
     def commit_batch(self, ledger_id: int, transaction_id: str) -> None:
         """Keep the subjects of the batch after its transaction, `transaction_id`, has committed."""
         self._writers[ledger_id] = transaction_id
         self._cached |= self._batch
-        self._rows += sum(cached.weight for cached in self._batch.values())
+        self._rows += sum(map(_weight, self._batch.values()))
         self._batch = {}
 
-    def _drop(self, ref: SubjectRef) -> CachedSubject:
+    def _drop(self, ref: SubjectRef) -> FoldedSubject:
         cached = self._cached.pop(ref)
-        self._rows -= cached.weight
+        self._rows -= _weight(cached)
         return cached
+
+
+def _weight(cached: FoldedSubject) -> int:
+    return 1 + sum(map(len, cached.rows.values()))

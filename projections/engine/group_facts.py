@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence, Set
 
 from ledger.database import Connection
 from ledger.facts import RecordedFact
-from projections.definition import Projection, fact_key
+from projections.definition import FactKey, Projection, fact_key
 from projections.engine import store
 from projections.engine.groups import SubjectGroups
 
@@ -17,15 +17,43 @@ async def read_all_facts(
     """Read all facts of some subjects. Facts of a group are in one order; the list is empty for a subject without
     facts.
     """
-    alone = sorted(root for root in roots if root not in groups.members)
+    alone = sorted(roots - groups.members.keys())
     without_facts = set(alone)
     if alone:
         async for subject, facts in store.read_facts(connection, ledger_id, projection.subject, alone):
             without_facts.discard(subject)
             yield subject, facts
-    members_by_root = {root: groups.members[root] for root in sorted(roots - set(alone))}
+    members_by_root = {root: groups.members[root] for root in sorted(roots & groups.members.keys())}
     async for root, facts in read_groups(connection, ledger_id, projection, members_by_root):
         yield root, facts
+    for subject in without_facts:
+        yield subject, []
+
+
+async def read_facts_after(
+    connection: Connection,
+    ledger_id: int,
+    projection: Projection,
+    after: Mapping[str, FactKey],
+    position: int,
+    groups: SubjectGroups,
+) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
+    """Read the facts of some subjects after a given fact of each, recorded before a position. Facts of a group are in
+    one order; the list is empty for a subject without facts.
+    """
+    root_of = groups.root_of()
+    keys = {member: key for root, key in after.items() for member in groups.members.get(root, (root,))}
+    grouped: dict[str, list[RecordedFact]] = {root: [] for root in after if root in groups.members}
+    without_facts = after.keys() - grouped.keys()
+    async for subject, facts in store.read_facts_after(connection, ledger_id, projection.subject, keys, position):
+        root = root_of.get(subject, subject)
+        if root in grouped:
+            grouped[root] += facts
+        else:
+            without_facts.discard(subject)
+            yield subject, facts
+    for root, facts in grouped.items():
+        yield root, sorted(facts, key=fact_key)
     for subject in without_facts:
         yield subject, []
 

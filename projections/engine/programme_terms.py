@@ -6,6 +6,7 @@ from ledger.database import Connection
 from ledger.facts import RecordedFact
 from ledger.facts.fact import unquote_id
 from ledger.facts.terms import ProgrammeTermsSet
+from projections.definition import Projection
 from projections.engine.store import decode_fact
 from projections.programme_terms import NO_TERMS, Terms
 
@@ -30,6 +31,15 @@ async def read_terms(connection: Connection, ledger_id: int, position: int = EVE
         return NO_TERMS
     facts = (decode_fact(row["kind"], row["body"]) for row in rows)
     return Terms.of_facts(fact for fact in facts if isinstance(fact, ProgrammeTermsSet))
+
+
+async def load_terms(
+    connection: Connection, ledger_id: int, projection: Projection, position: int | None = None
+) -> Terms:
+    """Read the terms that a projection attaches to its states, as recorded up to a position. None means all."""
+    if projection.attach_terms is None:
+        return NO_TERMS
+    return await read_terms(connection, ledger_id, EVERY_POSITION if position is None else position)
 
 
 async def governed_holders(

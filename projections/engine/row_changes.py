@@ -3,17 +3,17 @@
 SQL for the tables of projections is composed only here, from the names in our own Table values.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from functools import cache
 from operator import is_, itemgetter
-from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from ledger.database import Connection
-from projections.definition import FactKey, Projection, State
-from projections.tables import Table
+from projections.definition import FoldedSubject, Projection
+from projections.engine.subject_history import SubjectChange
+from projections.tables import Row, Table
 
 SUBJECT_COLUMNS = ("ledger_id", "subject_kind", "subject", "untimed", "parked", "parked_position")
 
@@ -21,40 +21,15 @@ SUBJECT_COLUMNS = ("ledger_id", "subject_kind", "subject", "untimed", "parked", 
 DELETE_SUBJECTS = "DELETE FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)"
 
 
-Row: TypeAlias = tuple[Any, ...]
-
-
-class RowChange(NamedTuple):
-    """The rows of one subject before and after a fold.
-
-    `before` is {} if the subject has no rows. None means that its rows are unknown, and all must be replaced.
-    """
-
-    subject: str
-    last_fact: FactKey | None
-    state: State | None  # None: the subject has no facts left
-    before: Mapping[str, Sequence[Row]] | None
-    after: Mapping[str, Sequence[Row]]
-    untimed: bool = False
-    parked: str | None = None  # why the next fact cannot be folded
-    parked_position: int | None = None
-    facts: int = 0  # number of facts in the state
-    flags_stored: bool = False  # the untimed flag is stored already
-
-
-def change_without_facts(subject: str) -> RowChange:
-    """Return the change of a subject that has no facts left: all its rows are deleted."""
-    return RowChange(subject, None, None, None, {})
-
-
 async def write_changes(
-    connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[RowChange]
+    connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[SubjectChange]
 ) -> None:
     """Write the rows of some subjects of one projection. Rows that do not differ are not touched."""
-    replaced = [change.subject for change in changes if change.before is None]
+    replaced = [change.after.subject for change in changes if change.before is None]
     if replaced:
         await connection.execute(DELETE_SUBJECTS, ledger_id, projection.subject, replaced)
-    await write_flags(connection, ledger_id, projection, changes)
+    flagged = [change.after for change in changes if _has_new_flag(change)]
+    await write_flags(connection, ledger_id, projection, flagged)
     for table in projection.tables:
         if replaced:
             await connection.execute(_delete_subjects(table), ledger_id, replaced)
@@ -64,14 +39,19 @@ async def write_changes(
         await copy_rows(connection, ledger_id, table, added)
 
 
+def _has_new_flag(change: SubjectChange) -> bool:
+    """Return True if a subject has a flag that is not stored yet. A parked subject never has rows before."""
+    is_stored = change.before is not None and change.before.untimed
+    return change.after.parked is not None or (change.after.untimed and not is_stored)
+
+
 async def write_flags(
-    connection: Connection, ledger_id: int, projection: Projection, changes: Iterable[RowChange]
+    connection: Connection, ledger_id: int, projection: Projection, flagged: Iterable[FoldedSubject]
 ) -> None:
-    """Store the flags of subjects that are parked or untimed, unless they are stored already."""
+    """Store the flags of subjects that are parked or untimed."""
     records = [
-        (ledger_id, projection.subject, change.subject, change.untimed, change.parked, change.parked_position)
-        for change in changes
-        if change.parked or (change.untimed and not change.flags_stored)
+        (ledger_id, projection.subject, folded.subject, folded.untimed, folded.parked, folded.parked_position)
+        for folded in flagged
     ]
     if records:
         await connection.copy_records_to_table("subjects", records=records, columns=SUBJECT_COLUMNS)
@@ -86,27 +66,27 @@ async def copy_rows(connection: Connection, ledger_id: int, table: Table, rows: 
         )
 
 
-def _diff_rows(table: Table, changes: Sequence[RowChange]) -> tuple[list[Row], list[tuple[str, Row]]]:
+def _diff_rows(table: Table, changes: Sequence[SubjectChange]) -> tuple[list[Row], list[tuple[str, Row]]]:
     """Compare rows before and after by key. Return the keys to delete, and the rows to write."""
     deleted: list[Row] = []
     added: list[tuple[str, Row]] = []
     key_of = _key_of(table)
-    for change in changes:
-        after = change.after.get(table.name, ())
-        old_rows = change.before.get(table.name, ()) if change.before else ()
+    for before, after, _, _ in changes:
+        subject, rows = after.subject, after.rows.get(table.name, ())
+        old_rows = before.rows.get(table.name, ()) if before is not None else ()
         if not old_rows:
-            added += [(change.subject, row) for row in after]
+            added += [(subject, row) for row in rows]
             continue
-        before = {key_of(row): row for row in old_rows}
-        for row in after:
+        old_by_key = {key_of(row): row for row in old_rows}
+        for row in rows:
             key = key_of(row)
-            old = before.pop(key, None)
+            old = old_by_key.pop(key, None)
             if old is None:
-                added.append((change.subject, row))
+                added.append((subject, row))
             elif not _is_same_row(old, row):
-                added.append((change.subject, row))
-                deleted.append((change.subject, *key))
-        deleted += [(change.subject, *key) for key in before]
+                added.append((subject, row))
+                deleted.append((subject, *key))
+        deleted += [(subject, *key) for key in old_by_key]
     return deleted, added
 
 

@@ -8,21 +8,19 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ledger.database import Connection
-from projections.definition import FactKey, Projection, State
+from projections.definition import FactKey, FoldedSubject, Projection, State
 
 FACTS_PER_SNAPSHOT = 2_000
 SNAPSHOTS_PER_SUBJECT_MAX = 4  # each in another block of FACTS_PER_SNAPSHOT facts
 SNAPSHOT_BYTES_MAX = (
     64 * 1024 * 1024
 )  # a larger state is not stored: folding again is slow, but no event must fail because of its size
-BEFORE_ALL_FACTS = FactKey(datetime.min.replace(tzinfo=UTC), 0, b"", 0)  # before every fact
 
 CREATE_STATES = """
     CREATE TABLE states (
@@ -61,19 +59,30 @@ DELETE_REPLACED = """
 
 
 class Snapshot(NamedTuple):
-    """An encoded state, with the key of its last fact and the number of its facts."""
+    """An encoded state of a subject, with the key of its last fact and the number of its facts."""
 
+    subject_kind: str
+    subject: str
     last_fact: FactKey
     facts: int
     state: bytes
 
 
-class SnapshotWrite(NamedTuple):
-    """A snapshot to store, with its subject."""
+def snapshot_ends(before: FoldedSubject, new_facts: int) -> list[int]:
+    """Return how many of the new facts are folded when a snapshot is due. Most folds need no snapshot."""
+    if before.facts + new_facts - before.snapshot_facts < FACTS_PER_SNAPSHOT:
+        return []
+    first = new_facts - (SNAPSHOTS_PER_SUBJECT_MAX - 1) * FACTS_PER_SNAPSHOT
+    return [end for end in range(first, new_facts + 1, FACTS_PER_SNAPSHOT) if end > 0]
 
-    subject_kind: str
-    subject: str
-    snapshot: Snapshot
+
+def take_snapshot(subject_kind: str, folded: FoldedSubject) -> Snapshot | None:
+    """Encode the state of a subject; None if that fails. It is then folded from its facts, which is only slower."""
+    try:
+        encoded = encode_state(folded.state)
+    except Exception:
+        return None
+    return Snapshot(subject_kind, folded.subject, folded.last_fact, folded.facts, encoded)
 
 
 async def read_snapshots_before(
@@ -81,7 +90,7 @@ async def read_snapshots_before(
 ) -> dict[str, Snapshot]:
     """Read the last snapshot of each subject before a given fact. Subjects without one are left out."""
     rows = await connection.fetch(READ_LAST_BEFORE, ledger_id, subject_kind, *_by_column(firsts))
-    return {row[0]: Snapshot(FactKey(*row[1:5]), row[5], row[6]) for row in map(tuple, rows)}
+    return {row[0]: Snapshot(subject_kind, row[0], FactKey(*row[1:5]), row[5], row[6]) for row in map(tuple, rows)}
 
 
 async def delete_snapshots_from(
@@ -96,25 +105,17 @@ def _by_column(keys: Mapping[str, FactKey]) -> list[Sequence[Any]]:
     return [list(keys), *([key[at] for key in keys.values()] for at in range(len(FactKey._fields)))]
 
 
-async def write_snapshots(connection: Connection, ledger_id: int, writes: Iterable[SnapshotWrite]) -> None:
+async def write_snapshots(connection: Connection, ledger_id: int, taken: Iterable[Snapshot]) -> None:
     """Store snapshots, in place of those with about as many facts."""
-    accepted = [write for write in writes if len(write.snapshot.state) <= SNAPSHOT_BYTES_MAX]
+    accepted = [snapshot for snapshot in taken if len(snapshot.state) <= SNAPSHOT_BYTES_MAX]
     if not accepted:
         return
-    named = [
-        [write.subject_kind for write in accepted],
-        [write.subject for write in accepted],
-        [write.snapshot.facts for write in accepted],
-    ]
-    await connection.execute(DELETE_REPLACED, ledger_id, *named, FACTS_PER_SNAPSHOT, SNAPSHOTS_PER_SUBJECT_MAX)
-    latest = {
-        (kind, subject, snapshot.facts // FACTS_PER_SNAPSHOT): (kind, subject, snapshot)
-        for kind, subject, snapshot in accepted
-    }
-    records = [
-        (ledger_id, kind, subject, *snapshot.last_fact, snapshot.facts, snapshot.state)
-        for kind, subject, snapshot in latest.values()
-    ]
+    kinds, subjects, _, facts, _ = zip(*accepted, strict=True)
+    limits = (FACTS_PER_SNAPSHOT, SNAPSHOTS_PER_SUBJECT_MAX)
+    await connection.execute(DELETE_REPLACED, ledger_id, kinds, subjects, facts, *limits)
+    latest = {(kind, subject, facts // FACTS_PER_SNAPSHOT): (kind, subject, *last_fact, facts, state)
+              for kind, subject, last_fact, facts, state in accepted}  # fmt: skip
+    records = [(ledger_id, *record) for record in latest.values()]
     await connection.copy_records_to_table("states", records=records, columns=COLUMNS)
 
 
@@ -124,14 +125,6 @@ _ENCODER = msgspec.msgpack.Encoder()
 def encode_state(state: State) -> bytes:
     """Encode a state as MessagePack."""
     return _ENCODER.encode(state)
-
-
-def encode_state_or_none(state: State) -> bytes | None:
-    """Encode a state; None if that fails. The subject is then folded from its facts, which is only slower."""
-    try:
-        return encode_state(state)
-    except Exception:
-        return None
 
 
 @cache

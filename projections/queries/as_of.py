@@ -17,10 +17,10 @@ from typing import NamedTuple
 from ledger.database import Connection
 from ledger.facts import RecordedFact
 from ledger.locks import APPENDS
-from projections.definition import FoldedState, Projection, fact_key, fold_until_failure
+from projections.definition import FoldedSubject, Projection, fact_key, fold_until_failure
 from projections.engine import store
 from projections.engine.groups import alias_pairs, connected_components, groups_by_target, merged_pair
-from projections.engine.programme_terms import read_terms
+from projections.engine.programme_terms import load_terms
 from projections.programme_terms import NO_TERMS, Terms
 from projections.queries.policies_as_of import resolve_as_of
 
@@ -125,13 +125,6 @@ async def load_known(
     return [known for known in groups if not wanted.isdisjoint(fact.subject for fact, _ in known.facts)]
 
 
-async def load_terms(connection: Connection, ledger_id: int, projection: Projection, position: int | None) -> Terms:
-    """Read the programme terms known at a position, if the projection uses terms."""
-    if projection.attach_terms is None:
-        return NO_TERMS
-    return await read_terms(connection, ledger_id, EVERYTHING if position is None else position)
-
-
 def group_by_root(
     projection: Projection, found: Mapping[str, Iterable[RecordedFact]], terms: Terms
 ) -> list[KnownSubject]:
@@ -169,6 +162,6 @@ def _merged_subjects(projection: Projection, found: Mapping[str, Iterable[Record
     return {subject for facts in found.values() for fact, _ in facts for subject in merged_pair(projection, fact)}
 
 
-def fold_known(projection: Projection, known: KnownSubject) -> FoldedState:
+def fold_known(projection: Projection, known: KnownSubject) -> FoldedSubject:
     """Fold the known facts, up to the first one that cannot be folded."""
     return fold_until_failure(projection, known.root, known.facts, known.terms)

@@ -12,13 +12,11 @@ import asyncpg
 
 from ledger.database import Connection
 from ledger.facts import RecordedFact
-from projections.definition import Projection
+from projections.definition import FoldedSubject, Projection, fold_until_failure
 from projections.engine import row_changes, store
-from projections.engine.fold_subjects import fold_from_start
 from projections.engine.group_facts import read_groups
 from projections.engine.groups import groups_of
-from projections.engine.programme_terms import read_terms
-from projections.programme_terms import NO_TERMS
+from projections.engine.programme_terms import load_terms
 from projections.rebuild.rejected_rows import WRITE_REJECTED
 from projections.rebuild.work_items import SubjectRange, Work
 from projections.registry import BY_SUBJECT
@@ -41,18 +39,19 @@ async def fold_range(connection: Connection, work: Work) -> int:
     bounds = (work.ledger_id, work.subject_kind, work.low, work.high)
     rows = await connection.fetch(READ_ORDERED_FACTS, *bounds)
     roots = dict(await connection.fetch(READ_LINKS, *bounds)) if projection.grouped else {}
-    terms = await read_terms(connection, work.ledger_id) if projection.attach_terms is not None else NO_TERMS
+    terms = await load_terms(connection, work.ledger_id, projection)
+    no_state = projection.start()
 
-    def rows_of(subject: str, facts: Sequence[RecordedFact]) -> row_changes.RowChange:
-        return fold_from_start(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not needed
+    def rows_of(subject: str, facts: Sequence[RecordedFact]) -> FoldedSubject:
+        return fold_until_failure(projection, subject, facts, terms)._replace(state=no_state)  # states are large
 
-    changes = [rows_of(subject, facts) for subject, facts in _facts_by_subject(rows) if subject not in roots]
+    folded = [rows_of(subject, facts) for subject, facts in _facts_by_subject(rows) if subject not in roots]
     own_roots = sorted(subject for subject, root in roots.items() if subject == root)
     groups = await groups_of(connection, work.ledger_id, projection, own_roots)
     members_by_root = {root: groups.members[root] for root in own_roots}
     async for root, facts in read_groups(connection, work.ledger_id, projection, members_by_root):
-        changes.append(rows_of(root, facts))
-    await _write_rows(connection, work.ledger_id, projection, changes)
+        folded.append(rows_of(root, facts))
+    await _write_rows(connection, work.ledger_id, projection, folded)
     return len(rows)
 
 
@@ -62,20 +61,20 @@ def _facts_by_subject(rows: Sequence[asyncpg.Record]) -> Iterator[tuple[str, lis
 
 
 async def _write_rows(
-    connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[row_changes.RowChange]
+    connection: Connection, ledger_id: int, projection: Projection, folded: Sequence[FoldedSubject]
 ) -> None:
     """Write new rows. A subject whose rows PostgreSQL rejects is left out, and recorded."""
-    flagged = [change for change in changes if change.parked or change.untimed]
+    flagged = [subject for subject in folded if subject.parked or subject.untimed]
     try:
         async with connection.transaction():
             await row_changes.write_flags(connection, ledger_id, projection, flagged)
             for table in projection.tables:
-                rows = [(change.subject, row) for change in changes for row in change.after.get(table.name, ())]
+                rows = [(subject.subject, row) for subject in folded for row in subject.rows.get(table.name, ())]
                 await row_changes.copy_rows(connection, ledger_id, table, rows)
     except store.ROW_REJECTED:
-        if len(changes) == 1:
-            await connection.execute(WRITE_REJECTED, ledger_id, projection.subject, changes[0].subject)
+        if len(folded) == 1:
+            await connection.execute(WRITE_REJECTED, ledger_id, projection.subject, folded[0].subject)
             return
-        middle = len(changes) // 2
-        await _write_rows(connection, ledger_id, projection, changes[:middle])
-        await _write_rows(connection, ledger_id, projection, changes[middle:])
+        middle = len(folded) // 2
+        await _write_rows(connection, ledger_id, projection, folded[:middle])
+        await _write_rows(connection, ledger_id, projection, folded[middle:])

@@ -13,11 +13,10 @@ from ledger.intake.interpret import interpret
 from ledger.store.read import event_at
 from projections.definition import Projection
 from projections.engine import advance, row_changes, store
-from projections.engine.fold_subjects import fold_from_start
 from projections.engine.group_facts import read_group
 from projections.engine.groups import groups_of
-from projections.engine.programme_terms import read_terms
-from projections.programme_terms import NO_TERMS
+from projections.engine.programme_terms import load_terms
+from projections.engine.subject_history import fold_from_start
 from projections.registry import BY_SUBJECT
 
 CREATE_REJECTED = """
@@ -63,10 +62,8 @@ async def _try_write(
     connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[RecordedFact]
 ) -> Exception | None:
     """Write the rows of a subject folded from some facts. Return PostgreSQL's error if it rejects them."""
-    terms = await read_terms(connection, ledger_id) if projection.attach_terms is not None else NO_TERMS
-    change = (
-        fold_from_start(projection, subject, facts, None, terms) if facts else row_changes.change_without_facts(subject)
-    )
+    terms = await load_terms(connection, ledger_id, projection)
+    change = fold_from_start(projection, subject, facts, terms)
     try:
         async with connection.transaction():
             await row_changes.write_changes(connection, ledger_id, projection, [change])

@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 
 from ledger.database import Connection
 from ledger.store.registry import Ledger
-from projections.definition import Projection
+from projections.definition import Projection, fold_until_failure
 from projections.engine import store
 from projections.engine.digest import is_position_column
-from projections.engine.fold_subjects import fold_from_start
 from projections.engine.generations import outdated_projections
 from projections.engine.group_facts import read_group
 from projections.engine.groups import groups_of
-from projections.engine.programme_terms import read_terms
-from projections.programme_terms import NO_TERMS
+from projections.engine.programme_terms import load_terms
 from projections.rebuild.verify_facts import Mismatch, check_facts
 from projections.registry import PROJECTIONS
 from projections.tables import Table
@@ -95,19 +93,19 @@ async def _check_subjects(
     """Fold some subjects from their facts, and compare with the stored rows. Return the number of facts."""
     groups = await groups_of(connection, ledger.ledger_id, projection, subjects)
     root_of = groups.root_of()
-    terms = await read_terms(connection, ledger.ledger_id) if projection.attach_terms is not None else NO_TERMS
+    terms = await load_terms(connection, ledger.ledger_id, projection)
     facts_by_subject = {root: await read_group(connection, ledger.ledger_id, projection, members)
              for root, members in groups.members.items()}  # fmt: skip
     alone = [subject for subject in subjects if subject not in root_of]
     async for subject, facts in store.read_facts(connection, ledger.ledger_id, projection.subject, alone):
         facts_by_subject[subject] = facts
-    folded = {root: fold_from_start(projection, root, facts, {}, terms) for root, facts in facts_by_subject.items()}
+    folded = {root: fold_until_failure(projection, root, facts, terms) for root, facts in facts_by_subject.items()}
     members = sorted({*facts_by_subject, *root_of})
     for table in projection.tables:
         stored = await _read_stored_rows(connection, ledger.ledger_id, table, members)
         folded_rows: dict[Any, dict[str, Any]] = {}
-        for root, change in folded.items():
-            for row in change.after.get(table.name, ()):
+        for root, folded_subject in folded.items():
+            for row in folded_subject.rows.get(table.name, ()):
                 values = dict(zip(table.columns, row, strict=True))
                 folded_rows[root, *(_comparable(values[name]) for name in table.key)] = values
         for key in sorted(stored.keys() | folded_rows.keys(), key=repr):

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from ledger.database import Connection
 from projections.accounts import ACCOUNTS
 from projections.accounts.classes import CONTRA_CLASSES, PLAIN_CLASSES
+from projections.engine.programme_terms import load_terms
 from projections.queries.account_history import histories, snapshot
-from projections.queries.as_of import load_terms
 from projections.queries.roll_forward import (
     MOVEMENT_NAMES,
     STATE_CLASSES,

@@ -22,9 +22,9 @@ from ledger.store.registry import Ledger
 from projections.accounts import ACCOUNTS
 from projections.accounts.account import ZERO
 from projections.engine import store
+from projections.engine.programme_terms import load_terms
 from projections.programme_terms import Terms
 from projections.queries.account_history import changed_since, load_histories, snapshot
-from projections.queries.as_of import load_terms
 from projections.queries.holder_history import HistoryLine, HolderHistory, lapses_until
 from projections.queries.roll_forward import (
     BEFORE,

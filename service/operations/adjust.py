@@ -27,8 +27,8 @@ from ledger.store.read import events_with_key, with_bodies
 from ledger.store.registry import Ledger
 from ledger.vendors.fields import LATEST_DAY
 from projections.accounts import ACCOUNTS
+from projections.engine.programme_terms import load_terms
 from projections.programme_terms import programme_ref
-from projections.queries.as_of import load_terms
 from service.operations.record import build_event, event_key_of
 
 ID = re.compile(r"[A-Za-z0-9._~:+-]{1,200}")
@@ -120,7 +120,7 @@ async def adjust(
 async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[str, Any], day: date) -> None:
     """Raise RequestInvalid if a last day is over in the programme's time zone, or is LATEST_DAY or later."""
     now = clock.now()
-    terms = await load_terms(connection, ledger.ledger_id, ACCOUNTS, None)
+    terms = await load_terms(connection, ledger.ledger_id, ACCOUNTS)
     zone = terms.zone(programme_ref(account["account_id"], account["programme"]), now)
     if not now.astimezone(ZoneInfo(zone)).date() <= day < LATEST_DAY:
         raise RequestInvalid(f"expires_on must be today or later, and before {LATEST_DAY}")

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 from ledger.facts import Occurrence
 from ledger.facts.bills import BillAdded, BillFact, BillUpdated
 from projections.definition import Projection, Rows, State
-from projections.previous_owners import add_previous_owner
+from projections.field_updates import update_customer, update_stated
 from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 
@@ -84,20 +84,12 @@ def update(bill: Bill, fact: BillUpdated, occurrence: Occurrence) -> None:
 
 def _update_fields(bill: Bill, fact: BillFact, occurrence: Occurrence) -> None:
     """Update the fields that the fact names. 0 is a value; None is not."""
-    bill.named_before = add_previous_owner(bill.named_before, bill.customer, fact.customer)
-    bill.customer = fact.customer or bill.customer
-    bill.number = fact.number or bill.number
-    bill.bill_type = fact.bill_type or bill.bill_type
-    bill.amount = bill.amount if fact.amount is None else fact.amount
-    bill.gross_amount = bill.gross_amount if fact.gross_amount is None else fact.gross_amount
-    bill.discount = bill.discount if fact.discount is None else fact.discount
-    bill.currency = fact.currency or bill.currency
-    bill.line_item_count = bill.line_item_count if fact.line_item_count is None else fact.line_item_count
+    update_customer(bill, fact)
+    update_stated(bill, fact, "number", "bill_type", "line_item_count", "store", "till")
+    update_stated(bill, fact, "amount", "gross_amount", "discount", "currency")
     if fact.delivery_status is not None:
         bill.delivery_status = fact.delivery_status
         bill.delivery_status_unknown = fact.delivery_status_unknown
-    bill.store = fact.store or bill.store
-    bill.till = fact.till or bill.till
     if fact.entered_at is not None:
         bill.entered_at = fact.entered_at
         bill.entered_in_future = fact.entered_in_future

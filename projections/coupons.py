@@ -22,7 +22,7 @@ from ledger.facts.coupons import (
     match_coupons,
 )
 from projections.definition import Projection, Rows, State
-from projections.previous_owners import add_previous_owner
+from projections.field_updates import update_customer, update_stated
 from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 ZERO = Decimal(0)
@@ -132,8 +132,7 @@ def redeem(coupon: Coupon, fact: CouponRedeemed, occurrence: Occurrence) -> None
     redemption = coupon.redemptions.setdefault(fact.redemption, CouponUse())
     redeemed_at = fact.redeemed_at or occurrence.occurred_at
     redemption.redeemed_at = redemption.redeemed_at or redeemed_at
-    redemption.amount = redemption.amount if fact.amount is None else fact.amount
-    redemption.bill = fact.bill or redemption.bill
+    update_stated(redemption, fact, "amount", "bill")
     coupon.bill = fact.bill or coupon.bill
     _update_fields(coupon, fact, occurrence)
 
@@ -148,15 +147,10 @@ def reverse(coupon: Coupon, fact: CouponRedemptionReversed, occurrence: Occurren
 
 def _update_fields(coupon: Coupon, fact: CouponFact, occurrence: Occurrence) -> None:
     """Update the fields that the fact names, and compare the vendor's count of redemptions with ours."""
-    coupon.code = fact.code or coupon.code
-    coupon.series = fact.series or coupon.series
-    coupon.named_before = add_previous_owner(coupon.named_before, coupon.customer, fact.customer)
-    coupon.customer = fact.customer or coupon.customer
-    coupon.discount_type = fact.discount_type or coupon.discount_type
-    coupon.discount_value = coupon.discount_value if fact.discount_value is None else fact.discount_value
+    update_stated(coupon, fact, "code", "series", "discount_type", "discount_value", "balance")
+    update_customer(coupon, fact)
     if fact.quantity is not None or fact.unlimited:
         coupon.quantity, coupon.unlimited = fact.quantity, fact.unlimited
-    coupon.balance = coupon.balance if fact.balance is None else fact.balance
     if fact.valid_until is not None or fact.valid_through is not None:
         validity = Validity(fact.valid_until, fact.valid_through)
         if fact.of_series or is_named_by_code(fact.coupon):

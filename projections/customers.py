@@ -22,6 +22,7 @@ from ledger.facts.customers import (
     CustomerUpdated,
 )
 from projections.definition import Projection, Rows, State
+from projections.field_updates import update_stated
 from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 DELETED = "deleted"  # label in lower case with which a source reports a deleted customer
@@ -154,8 +155,7 @@ def unmerge(customer: Customer, fact: CustomersUnmerged, occurrence: Occurrence)
 
 def _update_details(customer: Customer, fact: CustomerDescribed, occurrence: Occurrence) -> None:
     _update_position(customer, occurrence)
-    customer.loyalty_type = fact.loyalty_type or customer.loyalty_type
-    customer.source = fact.source or customer.source
+    update_stated(customer, fact, "loyalty_type", "source")
     if not set(fact.identifiers) <= set(customer.identifiers):
         customer.identifiers = sorted({*customer.identifiers, *fact.identifiers})
 

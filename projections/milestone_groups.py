@@ -19,6 +19,7 @@ from ledger.facts.milestones import (
     TargetStanding,
 )
 from projections.definition import Projection, Rows, State
+from projections.field_updates import update_stated
 from projections.tables import Identifier, Position, Table, row_from
 
 
@@ -104,12 +105,7 @@ def _set_achieved(group: MilestoneGroup, occurrence: Occurrence, *, achieved: bo
 def _update_fields(group: MilestoneGroup, fact: MilestoneGroupFact, occurrence: Occurrence) -> None:
     """Update the fields that the fact names. Other fields keep their values."""
     group.customer, group.target_group, group.period = fact.customer, fact.target_group, fact.period
-    group.name = fact.name or group.name
-    group.period_name = fact.period_name or group.period_name
-    group.combination = fact.combination or group.combination
-    group.aggregation = fact.aggregation or group.aggregation
-    group.threshold = group.threshold if fact.threshold is None else fact.threshold
-    group.activity = fact.activity or group.activity
+    update_stated(group, fact, "name", "period_name", "combination", "aggregation", "threshold", "activity")
     group.standings |= {standing.target: standing for standing in fact.standings}
     group.position = max(group.position, occurrence.position)
 

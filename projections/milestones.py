@@ -22,6 +22,7 @@ from ledger.facts.milestones import (
     MilestoneStarted,
 )
 from projections.definition import Projection, Rows, State
+from projections.field_updates import update_stated
 from projections.tables import Identifier, Position, Table, row_from
 
 
@@ -106,16 +107,14 @@ def redefine(milestone: Milestone, fact: MilestoneRedefined, occurrence: Occurre
 def raise_value(milestone: Milestone, fact: MilestoneRaised, occurrence: Occurrence) -> None:
     """The customer's value rose. The target is reached if the value is at or above it."""
     _update_fields(milestone, fact, occurrence)
-    milestone.delta = milestone.delta if fact.delta is None else fact.delta
-    milestone.activity = fact.activity or milestone.activity
+    update_stated(milestone, fact, "delta", "activity")
     _mark_achieved(milestone, occurrence)
 
 
 def achieve(milestone: Milestone, fact: MilestoneAchieved, occurrence: Occurrence) -> None:
     """The vendor reports that the target was reached, whatever the figures are."""
     _update_fields(milestone, fact, occurrence)
-    milestone.delta = milestone.delta if fact.delta is None else fact.delta
-    milestone.activity = fact.activity or milestone.activity
+    update_stated(milestone, fact, "delta", "activity")
     if not milestone.achieved:
         milestone.achieved, milestone.achieved_at = True, occurrence.occurred_at
 
@@ -125,8 +124,7 @@ def lower_value(milestone: Milestone, fact: MilestoneLowered, occurrence: Occurr
     27).
     """
     _update_fields(milestone, fact, occurrence)
-    milestone.delta = milestone.delta if fact.delta is None else fact.delta
-    milestone.activity = fact.activity or milestone.activity
+    update_stated(milestone, fact, "delta", "activity")
     value, defined = milestone.value, milestone.defined
     if milestone.achieved and value is not None and defined is not None and value < defined:
         milestone.achieved, milestone.unachieved_at = False, occurrence.occurred_at
@@ -149,10 +147,7 @@ def _mark_achieved(milestone: Milestone, occurrence: Occurrence) -> None:
 def _update_fields(milestone: Milestone, fact: MilestoneFact, occurrence: Occurrence) -> None:
     """Update the fields that the fact names. Other fields keep their values."""
     milestone.customer, milestone.target, milestone.period = fact.customer, fact.target, fact.period
-    milestone.target_name = fact.target_name or milestone.target_name
-    milestone.period_name = fact.period_name or milestone.period_name
-    milestone.target_group = fact.target_group or milestone.target_group
-    milestone.target_group_name = fact.target_group_name or milestone.target_group_name
+    update_stated(milestone, fact, "target_name", "period_name", "target_group", "target_group_name")
     if fact.defined is not None:
         milestone.defined = fact.defined
     if fact.value is not None:

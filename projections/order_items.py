@@ -23,7 +23,7 @@ from ledger.facts.order_items import (
     OrderItemRefunded,
 )
 from projections.definition import Projection, Rows, State
-from projections.previous_owners import add_previous_owner
+from projections.field_updates import add_previous_owner, update_customer, update_stated
 from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 NOTHING = Decimal(0)
@@ -123,16 +123,11 @@ def _update_fields(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence)
     """Update the fields that the fact names. Other fields keep their values."""
     item.named_before = add_previous_owner(item.named_before, item.order_id, fact.order)
     item.order_id = fact.order
-    item.named_before = add_previous_owner(item.named_before, item.customer, fact.customer)
-    item.customer = fact.customer or item.customer
-    item.item_type = fact.item_type or item.item_type
-    item.description = fact.description or item.description
+    update_customer(item, fact)
+    update_stated(item, fact, "item_type", "description", "quantity", "partner_programme", "reference")
     item.points_paid = fact.points_paid or item.points_paid
-    item.quantity = item.quantity if fact.quantity is None else fact.quantity
     item.contradicted = item.contradicted or fact.contradicted
     item.errors = list(fact.errors) or item.errors
-    item.partner_programme = fact.partner_programme or item.partner_programme
-    item.reference = fact.reference or item.reference
     item.position = max(item.position, occurrence.position)
 
 

@@ -19,6 +19,7 @@ from ledger.facts.partner_memberships import (
     PartnerUpdated,
 )
 from projections.definition import Projection, Rows, State
+from projections.field_updates import update_stated
 from projections.tables import Identifier, Position, Table, row_from
 
 
@@ -146,8 +147,7 @@ def _update_fields(membership: PartnerMembership, fact: PartnerMembershipFact, o
     membership.customer = fact.customer
     membership.programme = fact.programme
     membership.partner_programme = fact.partner_programme
-    membership.partner_name = fact.partner_name or membership.partner_name
-    membership.partner_type = fact.partner_type or membership.partner_type
+    update_stated(membership, fact, "partner_name", "partner_type")
     membership.updated_at = occurrence.occurred_at
     membership.position = max(membership.position, occurrence.position)
 
@@ -156,9 +156,7 @@ def _update_details(
     membership: PartnerMembership, interval: MembershipInterval, fact: PartnerMembershipDetailed, occurrence: Occurrence
 ) -> None:
     membership.has_number = membership.has_number or fact.has_number
-    interval.until = fact.until or interval.until
-    interval.tier = fact.tier or interval.tier
-    interval.tier_until = fact.tier_until or interval.tier_until
+    update_stated(interval, fact, "until", "tier", "tier_until")
     interval.last_position = max(interval.last_position, occurrence.position)
 
 

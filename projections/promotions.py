@@ -21,6 +21,7 @@ from ledger.facts.promotions import (
     PromotionRedeemed,
 )
 from projections.definition import Projection, Rows, State
+from projections.field_updates import update_stated
 from projections.tables import Identifier, Position, Table, row_from
 
 ZERO = Decimal(0)
@@ -114,18 +115,15 @@ def issue(promotion: Promotion, fact: PromotionIssued, occurrence: Occurrence) -
     _update_fields(promotion, fact, occurrence)
     issual = promotion.issuals.setdefault(fact.issual, PromotionIssual())
     issual.issued_at = issual.issued_at or occurrence.occurred_at
-    issual.issued_on = fact.issued_on or issual.issued_on
-    issual.expires_on = fact.expires_on or issual.expires_on
+    update_stated(issual, fact, "issued_on", "expires_on")
 
 
 def earn(promotion: Promotion, fact: PromotionEarned, occurrence: Occurrence) -> None:
     """The customer met the conditions of the promotion."""
     _update_fields(promotion, fact, occurrence)
     earned = promotion.earned.setdefault(fact.earned, EarnedPromotion())
-    earned.issual = fact.issual or earned.issual
+    update_stated(earned, fact, "issual", "earned_on", "expires_on")
     earned.earned_at = earned.earned_at or occurrence.occurred_at
-    earned.earned_on = fact.earned_on or earned.earned_on
-    earned.expires_on = fact.expires_on or earned.expires_on
 
 
 def redeem(promotion: Promotion, fact: PromotionRedeemed, occurrence: Occurrence) -> None:
@@ -149,18 +147,14 @@ def revoke_earned(promotion: Promotion, fact: EarnedPromotionRevoked, occurrence
     """An earned promotion was revoked."""
     _update_fields(promotion, fact, occurrence)
     earned = promotion.earned.setdefault(fact.earned, EarnedPromotion())
-    earned.earned_on = fact.earned_on or earned.earned_on
-    earned.expires_on = fact.expires_on or earned.expires_on
+    update_stated(earned, fact, "earned_on", "expires_on")
     earned.revoked_at = earned.revoked_at or occurrence.occurred_at
 
 
 def _update_fields(promotion: Promotion, fact: PromotionFact, occurrence: Occurrence) -> None:
     """Update the fields that the fact names. Other fields keep their values."""
     promotion.customer, promotion.promotion = fact.customer, fact.promotion
-    promotion.programme = fact.programme or promotion.programme
-    promotion.name = fact.name or promotion.name
-    promotion.starts_on = fact.starts_on or promotion.starts_on
-    promotion.ends_on = fact.ends_on or promotion.ends_on
+    update_stated(promotion, fact, "programme", "name", "starts_on", "ends_on")
     promotion.limits |= {limit.measure: limit.maximum for limit in fact.limits}
     promotion.position = max(promotion.position, occurrence.position)
 

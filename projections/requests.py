@@ -22,7 +22,7 @@ from ledger.facts.requests import (
     RequestRejected,
 )
 from projections.definition import Projection, Rows, State
-from projections.previous_owners import add_previous_owner
+from projections.field_updates import update_customer, update_stated
 from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 # Our state for each fact. Decisions outrank "pending" and "other" at any time.
@@ -113,19 +113,10 @@ def change_state(request: WorkflowRequest, fact: RequestFact, occurrence: Occurr
 
 
 def _update_fields(request: WorkflowRequest, fact: RequestFact, occurrence: Occurrence) -> None:
-    request.named_before = add_previous_owner(request.named_before, request.customer, fact.customer)
-    request.customer = fact.customer or request.customer
+    update_customer(request, fact)
     request.customer_ids = list(fact.customer_ids) or request.customer_ids
-    request.request_type = fact.request_type or request.request_type
-    request.base_type = fact.base_type or request.base_type
-    request.maker = fact.maker or request.maker
-    request.checker = fact.checker or request.checker
-    request.programme = fact.programme or request.programme
-    request.points = request.points if fact.points is None else fact.points
-    request.badge = fact.badge or request.badge
-    request.status_wanted = fact.status_wanted or request.status_wanted
-    request.reference = fact.reference or request.reference
-    request.transaction_number = fact.transaction_number or request.transaction_number
+    update_stated(request, fact, "request_type", "base_type", "maker", "checker", "reference", "transaction_number")
+    update_stated(request, fact, "programme", "points", "badge", "status_wanted")
     request.position = max(request.position, occurrence.position)
 
 

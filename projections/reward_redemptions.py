@@ -23,7 +23,7 @@ from ledger.facts.rewards import (
     RewardRedemptionRolledBack,
 )
 from projections.definition import Projection, Rows, State
-from projections.previous_owners import add_previous_owner
+from projections.field_updates import update_customer, update_stated
 from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 STAGES = {"created": 1, "pending": 2, "completed": 3, "failed": 3, "rolled_back": 4}
@@ -109,16 +109,9 @@ def roll_back(redemption: RewardRedemption, fact: RewardRedemptionRolledBack, oc
 
 def _advance(state: str, redemption: RewardRedemption, fact: RewardRedemptionFact, occurrence: Occurrence) -> None:
     """Update the fields that the fact names. Update the state if it is later than the present state."""
-    redemption.named_before = add_previous_owner(redemption.named_before, redemption.customer, fact.customer)
-    redemption.customer = fact.customer or redemption.customer
-    redemption.reward = fact.reward or redemption.reward
-    redemption.reward_name = fact.reward_name or redemption.reward_name
-    redemption.points = redemption.points if fact.points is None else fact.points
-    redemption.quantity = redemption.quantity if fact.quantity is None else fact.quantity
-    redemption.coupon = fact.coupon or redemption.coupon
-    redemption.coupon_code = fact.coupon_code or redemption.coupon_code
-    redemption.debit = fact.debit or redemption.debit
-    redemption.request = fact.request or redemption.request
+    update_customer(redemption, fact)
+    update_stated(redemption, fact, "reward", "reward_name", "points", "quantity")
+    update_stated(redemption, fact, "coupon", "coupon_code", "debit", "request")
     redemption.errors = list(fact.errors) or redemption.errors
     redemption.told_at.setdefault(state, occurrence.occurred_at)
     redemption.position = max(redemption.position, occurrence.position)

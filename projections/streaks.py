@@ -25,6 +25,7 @@ from ledger.facts.streaks import (
     StreakUnEnrolled,
 )
 from projections.definition import Projection, Rows, State
+from projections.field_updates import update_stated
 from projections.tables import Identifier, Position, Table, row_from
 
 
@@ -170,11 +171,7 @@ def _update_level(
 
 
 def _update_definition(streak: Streak, fact: StreakDefined) -> None:
-    streak.levels_count = streak.levels_count if fact.levels_count is None else fact.levels_count
-    streak.level_values = fact.level_values or streak.level_values
-    streak.starts_local = fact.starts_local or streak.starts_local
-    streak.ends_local = fact.ends_local or streak.ends_local
-    streak.value = streak.value if fact.value is None else fact.value
+    update_stated(streak, fact, "levels_count", "level_values", "starts_local", "ends_local", "value")
 
 
 def _update_fields(streak: Streak, fact: StreakFact, occurrence: Occurrence) -> bool:
@@ -184,11 +181,7 @@ def _update_fields(streak: Streak, fact: StreakFact, occurrence: Occurrence) -> 
         streak.told_after_unenrolment += 1
         return False
     streak.customer, streak.target, streak.period = fact.customer, fact.target, fact.period
-    streak.target_name = fact.target_name or streak.target_name
-    streak.period_name = fact.period_name or streak.period_name
-    streak.streak = fact.streak or streak.streak
-    streak.user_streak = fact.user_streak or streak.user_streak
-    streak.name = fact.name or streak.name
+    update_stated(streak, fact, "target_name", "period_name", "streak", "user_streak", "name")
     return True
 
 

@@ -38,7 +38,7 @@ class SqlType(NamedTuple):
 
 Identifier = Annotated[str, SqlType('text COLLATE "C"')]  # an id: compared and sorted by bytes
 Position = Annotated[int, SqlType("bigint"), "position of an event in the ledger"]
-PreviousOwners = Annotated[list[str] | None, "previous owners; null if there are none"]  # see previous_owners.py
+PreviousOwners = Annotated[list[str] | None, "previous owners; null if there are none"]  # see field_updates.py
 
 
 class Column(NamedTuple):

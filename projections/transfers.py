@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ledger.facts import Occurrence
 from ledger.facts.transfers import TransferCompleted, TransferFact, TransferInitiated
 from projections.definition import Projection, Rows, State
-from projections.previous_owners import add_previous_owner
+from projections.field_updates import add_previous_owner
 from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
 EVENT_BYTES = 8  # prefix of an event tag: equal for all versions of one event

@@ -21,9 +21,10 @@ from projections.accounts.wallet import ACCOUNTS
 from projections.definition import Projection, build_rows, fold
 from projections.programme_terms import programme_ref
 from projections.queries.as_of import KnownSubject
-from projections.queries.fact_sentences import EARLIER_REPORT, SENTENCES, SENTENCES_WITHOUT_FACT, UNKNOWN_REDEMPTION
+from projections.queries.fact_sentences import EARLIER_REPORT, SENTENCES, UNKNOWN_REDEMPTION
 
 SPENDABLE = "available"
+LINES_WITHOUT_FACT = ("Lapsed", "Opening")
 
 
 class ExplainStep(NamedTuple):
@@ -68,11 +69,19 @@ class UnfoldableStep(NamedTuple):
 
 def rule_of(projection: Projection, fact: Fact) -> ExplainStep:
     """Return the rule of a fact: name and sentence."""
-    return ExplainStep(rule_name(projection, type(fact)), SENTENCES[type(fact)])
+    return rule_named(rule_name(projection, type(fact)))
+
+
+def rule_named(name: str) -> ExplainStep:
+    """Return a rule with its sentence. Raises KeyError for an unknown name."""
+    return ExplainStep(name, SENTENCES[name])
 
 
 def rule_name(projection: Projection, kind: type[Fact]) -> str:
-    """Return the public name of the rule for a kind of fact, such as "account.redeemed"."""
+    """Return the public name of the rule for a kind of fact, such as "account.redeemed".
+
+    It is made of the stored kinds of subject and fact, which never change.
+    """
     words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind.__name__)
     return f"{projection.subject}.{words.lstrip('_')}"
 
@@ -121,8 +130,8 @@ def _row_before(row: Mapping[str, Any], later: Sequence[Posting]) -> Mapping[str
 
 def _line_step(wallet: Wallet, line: Line, recorded: RecordedFact) -> LineStep:
     postings = decode_postings(line.postings)
-    says = SENTENCES_WITHOUT_FACT.get(line.kind)
-    rule = ExplainStep(f"account.{line.kind.lower()}", says) if says else rule_of(ACCOUNTS, recorded.fact)
+    without_fact = line.kind in LINES_WITHOUT_FACT
+    rule = rule_named(f"account.{line.kind.lower()}") if without_fact else rule_of(ACCOUNTS, recorded.fact)
     if line.counted_position is not None:
         rule = ExplainStep("account.earlier_report", f"{EARLIER_REPORT} {line.counted_position}.")
     elif line.kind == "RedemptionReversed" and line.untied is not None and not postings:
@@ -134,7 +143,7 @@ def _line_step(wallet: Wallet, line: Line, recorded: RecordedFact) -> LineStep:
             changes[posting.lot_id] = changes.get(posting.lot_id, ZERO) + gained * posting.points
     return LineStep(
         line=line,
-        recorded=None if says else recorded,
+        recorded=None if without_fact else recorded,
         rule=rule,
         postings=postings,
         lots=[LotTouched(change, row) for lot_id, change in changes.items() for row in _lot_rows(wallet, lot_id)],

@@ -5,14 +5,11 @@ from itertools import islice
 from typing import Any
 
 from ledger.errors import SubjectUnknown
-from projections.queries.explain import ExplainStep, LineStep, UnfoldableStep, account_steps
-from projections.queries.fact_sentences import SENTENCES_WITHOUT_FACT
+from projections.queries.explain import LineStep, UnfoldableStep, account_steps, rule_named
 from service.queries.accounts import AccountView, account_json, fold_account_with_facts, lapses_since, lot_json
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.explain_steps import StepPage, cause_json, load_step_events, unfoldable_json
-
-LAPSED = ExplainStep("account.lapsed", SENTENCES_WITHOUT_FACT["Lapsed"])
 
 
 async def explain_account(
@@ -89,7 +86,7 @@ def _lapse_step_json(line: Mapping[str, Any], view: AccountView) -> dict[str, An
         "occurred_at": line["occurred_at"],
         "kind": line["kind"],
         **cause_json(None, {}),
-        "rule": LAPSED._asdict(),
+        "rule": rule_named("account.lapsed")._asdict(),
         **{name: line[name] for name in ("points", "balance", "promised", "postings")},
         "claimed": None,
         "drift": None,

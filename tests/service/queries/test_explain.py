@@ -152,12 +152,14 @@ OF_CODE = re.compile(r"[`_()\[\]]|\bNone\b|\btraps?\b|\blaws?\b|\bfold")
 
 
 def test_every_rule_has_a_public_name_and_a_sentence_without_words_of_the_code() -> None:
-    for projection in PROJECTIONS:
-        for fact in projection.on:
-            sentence = SENTENCES[fact]
-            assert sentence.endswith(".")
-            assert OF_CODE.search(sentence) is None, sentence
-            assert re.fullmatch(r"[a-z_]+\.[a-z_]+", rule_name(projection, fact))
+    names = [rule_name(projection, fact) for projection in PROJECTIONS for fact in projection.on]
+
+    assert len(names) == len(set(names))
+    assert {*names, "account.lapsed", "account.opening"} == set(SENTENCES)
+    for name, sentence in SENTENCES.items():
+        assert re.fullmatch(r"[a-z_]+\.[a-z_]+", name)
+        assert sentence.endswith(".")
+        assert OF_CODE.search(sentence) is None, sentence
 
 
 async def words_of(acme: TenantClient, ref: str) -> str:

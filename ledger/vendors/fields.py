@@ -238,6 +238,11 @@ def as_optional_points(value: Any) -> Decimal | None:
     return None if value is None or (type(value) is str and not value.strip()) else as_points(value)
 
 
+def is_stated(value: Any) -> bool:
+    """Return True unless a value is null or empty. So a figure that is stated and unreadable differs from none."""
+    return value is not None and not (type(value) is str and not value.strip())
+
+
 def _parse_list_or_none(value: Any, read: Callable[[Any], Any]) -> Any:
     try:
         return None if value is None else read(as_list(value))

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Any
 
+from pydantic import BeforeValidator, Field
+
 from ledger.facts import Fact
 from ledger.facts.accounts import (
     Claim,
@@ -20,7 +22,7 @@ from ledger.facts.accounts import (
     PromisedConverted,
 )
 from ledger.vendors.capillary.people import Activity, CustomerEvent, bill_fields
-from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, OptionalPoints, Points, Text, VendorModel
+from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Points, Text, VendorModel, is_stated
 from ledger.vendors.vendor import EventContext, EventType
 
 ZERO = Decimal(0)
@@ -48,7 +50,8 @@ class PointsIssued(CustomerEvent):
     loyalty_program_id: Id
     program_current_points: Figure = None
     program_lifetime_points: Figure = None
-    total_points_issued: OptionalPoints = None
+    total_points_issued: Figure = None
+    total_stated: Annotated[bool, Field(validation_alias="totalPointsIssued"), BeforeValidator(is_stated)] = False
     regular_points_issued: Figure = None  # used if no total is stated
     regular_points_breakup: Annotated[list[RegularLine], List] = []
     promotional_points_issued: Annotated[list[PromotionalLine], List] = []
@@ -58,7 +61,8 @@ class PointsIssued(CustomerEvent):
 def points_issued(event: PointsIssued, context: EventContext) -> list[Fact]:
     """Return the lots of the breakups. If the total exceeds them, the rest is one unallocated lot (trap 3).
 
-    Promised points are not in the total (trap 2).
+    Promised points are not in the total (trap 2). An unreadable total is left out if there are parts. Raises ValueError
+    if no number of points can be read.
     """
     grants = [Grant(line.points, line.expiry_at) for line in event.regular_points_breakup if line.points]
     grants += [
@@ -66,7 +70,19 @@ def points_issued(event: PointsIssued, context: EventContext) -> list[Fact]:
         for line in event.promotional_points_issued
         if line.promotion_points
     ]
+    promises = tuple(
+        Promise(
+            line.promised_points,
+            line.promised_points_conversion_date,
+            line.is_external_trigger_based,
+            line.promotion_identifier,
+        )
+        for line in event.promised_points_issued
+        if line.promised_points
+    )
     total = event.total_points_issued
+    if total is None and event.total_stated and event.regular_points_issued is None and not (grants or promises):
+        raise ValueError("no number of points issued")
     allocated = sum((grant.points for grant in grants), ZERO)
     if total is None and event.regular_points_issued is None:
         total = allocated
@@ -82,16 +98,7 @@ def points_issued(event: PointsIssued, context: EventContext) -> list[Fact]:
             customer=event.customer(context),
             claim=Claim(event.program_current_points, event.program_lifetime_points),
             grants=tuple(grants),
-            promises=tuple(
-                Promise(
-                    line.promised_points,
-                    line.promised_points_conversion_date,
-                    line.is_external_trigger_based,
-                    line.promotion_identifier,
-                )
-                for line in event.promised_points_issued
-                if line.promised_points
-            ),
+            promises=promises,
             activity=event.triggering_activity.name,
             untied=min(ZERO, total - allocated) or None,
             **bill_fields(event.triggering_activity),
@@ -107,7 +114,7 @@ def _issue_parts(activity: Activity) -> tuple[str | None, ...]:
 
 class PromisedToCurrent(CustomerEvent):
     loyalty_program_id: OptionalId = None
-    points_converted: Points
+    points_converted: Figure = None  # the sum of the breakup is used if it cannot be read
     program_current_points: Figure = None
     program_lifetime_points: Figure = None
     points_converted_breakup: Annotated[list[dict[str, Any]], List] = []
@@ -130,7 +137,7 @@ def promised_to_current(event: PromisedToCurrent, context: EventContext) -> list
     """`pointsConverted` is the amount; the sum of the references differs from it (trap 10).
 
     The programme is at the top or, in newer events, in the breakup. Raises ValueError if neither names a single
-    programme.
+    programme, or neither states the points.
     """
     lines = [ConvertedLine.model_validate(line) for line in _lines(event.points_converted_breakup)]
     programmes = {line.program_id for line in lines if line.program_id}
@@ -147,10 +154,14 @@ def promised_to_current(event: PromisedToCurrent, context: EventContext) -> list
         for line in lines
         if line.points or line.points_converted
     ]
-    rest = event.points_converted - sum((grant.points for grant in grants), ZERO)
+    in_breakup = sum((grant.points for grant in grants), ZERO)
+    converted = event.points_converted if event.points_converted is not None or not grants else in_breakup
+    if converted is None:
+        raise ValueError("no number of points converted")
+    rest = converted - in_breakup
     untied = min(ZERO, rest) or None
     if rest < 0:  # the breakup contradicts the total: use the total
-        grants, rest = [], event.points_converted
+        grants, rest = [], converted
     if rest:
         grants.append(Grant(rest, None, "converted"))
     references = event.earning_activity_reference

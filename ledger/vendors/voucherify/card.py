@@ -11,12 +11,13 @@ from pydantic import BeforeValidator, Field
 from ledger.facts.accounts import Claim
 from ledger.facts.coupons import code_ref
 from ledger.vendors.ends import End, end_fields
-from ledger.vendors.fields import Count, Figure, OptionalId, OptionalPoints, SnakeModel, StrictOptionalId, Text, Time
+from ledger.vendors.fields import Count, Figure, OptionalId, SnakeModel, StrictOptionalId, Text, Time
 from ledger.vendors.vendor import EventContext
 
 NO_PROGRAMME = "-"  # a card outside any campaign
 LOYALTY_CARD = "LOYALTY_CARD"
 GIFT_VOUCHER = "GIFT_VOUCHER"
+VOUCHER_TYPES = frozenset({LOYALTY_CARD, GIFT_VOUCHER, "DISCOUNT_VOUCHER", "LUCKY_DRAW"})
 MINOR_UNITS = 100  # Voucherify multiplies all money by 100
 
 
@@ -73,12 +74,12 @@ class Voucher(SnakeModel):
 
     @property
     def is_card(self) -> bool:
-        """True if the voucher holds points. Without a type, the presence of `loyalty_card` decides."""
-        return self.type == LOYALTY_CARD if self.type else self.loyalty_card is not None
+        """True if the voucher holds points. Without a known type, the presence of `loyalty_card` decides."""
+        return self.type == LOYALTY_CARD if self.type in VOUCHER_TYPES else self.loyalty_card is not None
 
     @property
     def is_gift(self) -> bool:
-        return self.type == GIFT_VOUCHER if self.type else self.gift is not None
+        return self.type == GIFT_VOUCHER if self.type in VOUCHER_TYPES else self.gift is not None
 
     def card_ref(self, context: EventContext) -> str:
         """Return the ref of a loyalty card. Raises ValueError if it has no id."""
@@ -140,7 +141,7 @@ class Balance(SnakeModel):
     spendable points.
     """
 
-    points: OptionalPoints = None
+    points: Figure = None
     total: Figure = None
     balance: Figure = None
 

@@ -140,8 +140,9 @@ class TransactionEvent(CardEvent):
     buckets: Annotated[tuple[ExpiredBucket, ...] | None, DetailList] = None  # in points expired
 
     def part(self, name: str) -> Any:
-        """Return a part from beside the transaction. If it is missing there, return it from the details."""
-        return getattr(self, name) or getattr(self.transaction.details, name, None)
+        """Return a part from beside the transaction. If it is missing or empty there, return it from the details."""
+        beside, detail = getattr(self, name), getattr(self.transaction.details, name, None)
+        return detail if beside is None or (beside == type(beside)() and detail is not None) else beside
 
     def points_moved(self) -> Decimal:
         """Return the number of moved points, never negative; the type gives the direction. Raises ValueError if it is
@@ -151,8 +152,13 @@ class TransactionEvent(CardEvent):
 
     def signed_points(self) -> Decimal:
         """Return the points with their sign. Raises ValueError if the number is missing."""
-        balance: Balance | None = self.part("balance")
-        points = self.points if balance is None or balance.points is None else balance.points
+        details = self.transaction.details
+        stated = (
+            self.balance and self.balance.points,
+            details and details.balance and details.balance.points,
+            self.points,
+        )
+        points = next((figure for figure in stated if figure is not None), None)
         if points is None:
             raise ValueError("no number of points moved")
         return points
@@ -189,6 +195,22 @@ def transaction_facts(event: TransactionEvent, context: EventContext) -> list[Fa
     if read is None:
         raise ValueError("an unknown type of transaction")
     return read(event, context)
+
+
+def points_added(event: TransactionEvent, context: EventContext) -> list[Fact]:
+    """Return the facts of points added. Without a known type, an earning rule tells earned points from added ones."""
+    read = FACTS_BY_TYPE.get(event.transaction.type or "") or (accrual if event.part("earning_rule") else addition)
+    return read(event, context)
+
+
+def points_expired(event: TransactionEvent, context: EventContext) -> list[Fact]:
+    """Return the facts of points expired, also if the type of the transaction is not known."""
+    return FACTS_BY_TYPE.get(event.transaction.type or "", expiration)(event, context)
+
+
+def points_activated(event: TransactionEvent, context: EventContext) -> list[Fact]:
+    """Return the facts of activated points, also if the type of the transaction is not known."""
+    return FACTS_BY_TYPE.get(event.transaction.type or "", activation)(event, context)
 
 
 def accrual(event: TransactionEvent, context: EventContext) -> list[Fact]:
@@ -249,7 +271,7 @@ def transfer_out(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """
     transaction, receiver = event.transaction, event.part("destination_voucher")
     transfer = context.ref(transaction.related_transaction_id or transaction.id)
-    to = receiver.card_ref(context) if receiver else None
+    to = receiver.card_ref(context) if receiver and receiver.id else None
     fields = event.fact_fields(context)
     return [
         TransferSent(**fields, points=event.points_moved(), transfer=transfer, receiver=to),
@@ -268,7 +290,7 @@ def transfer_in(event: TransactionEvent, context: EventContext) -> list[Fact]:
     sender: Voucher | None = event.part("source_voucher")
     transfer = context.ref(event.transaction.id)
     fields = event.fact_fields(context)
-    source = sender.card_ref(context) if sender else None
+    source = sender.card_ref(context) if sender and sender.id else None
     facts: list[Fact] = [
         TransferReceived(**fields, points=event.points_moved(), transfer=transfer, sender=source),
         TransferCompleted(
@@ -279,7 +301,7 @@ def transfer_in(event: TransactionEvent, context: EventContext) -> list[Fact]:
             receiver=fields["holder"],
         ),
     ]
-    if sender is not None:
+    if sender is not None and source is not None:
         facts.append(
             TransferSettled(
                 **account_fields(context, sender, None, None, None),
@@ -313,10 +335,10 @@ FACTS_BY_TYPE: dict[str, Callable[[TransactionEvent, EventContext], list[Fact]]]
 KINDS: dict[str, EventType[Any]] = {
     "customer.rewarded.loyalty_points": EventType(PointsRewardedEvent, points_rewarded),
     "voucher.loyalty_card.transaction.created": EventType(TransactionEvent, transaction_facts),
-    "voucher.loyalty_card.points_added": EventType(TransactionEvent, transaction_facts),
-    "voucher.loyalty_card.points_expired": EventType(TransactionEvent, transaction_facts),
-    "voucher.loyalty_card.pending_points.activated": EventType(TransactionEvent, transaction_facts),
-    "customer.voucher.loyalty_card.points_added": EventType(TransactionEvent, transaction_facts),
-    "customer.voucher.loyalty_card.points_expired": EventType(TransactionEvent, transaction_facts),
-    "customer.voucher.loyalty_card.pending_points.activated": EventType(TransactionEvent, transaction_facts),
+    "voucher.loyalty_card.points_added": EventType(TransactionEvent, points_added),
+    "voucher.loyalty_card.points_expired": EventType(TransactionEvent, points_expired),
+    "voucher.loyalty_card.pending_points.activated": EventType(TransactionEvent, points_activated),
+    "customer.voucher.loyalty_card.points_added": EventType(TransactionEvent, points_added),
+    "customer.voucher.loyalty_card.points_expired": EventType(TransactionEvent, points_expired),
+    "customer.voucher.loyalty_card.pending_points.activated": EventType(TransactionEvent, points_activated),
 }

@@ -160,7 +160,6 @@ def test_a_rollback_without_its_redemption_names_it_itself() -> None:
         ("customer.loyalty.tier.upgraded", "loyalty_tier_to"),
         (f"{CARD}.pending_points.added", "pending_points.id"),
         (f"{CARD}.points_added", "transaction"),
-        (f"{CARD}.points_added", "transaction.type"),
     ],
 )
 @pytest.mark.parametrize("absent", [None, []])

@@ -4,6 +4,7 @@
 2. Two reports are the same change if kind and `change` are equal.
 3. `also` holds weaker names. They match only if one of the two reports lacks the better name.
 4. Two versions of one event, both applied by the policy "both", both count.
+5. A reversal beyond its redemption repeats a counted one of equal points, if one of the two has no id of its own.
 """
 
 from decimal import Decimal
@@ -11,8 +12,16 @@ from hashlib import blake2b
 
 from msgspec import Struct
 
+from ledger.decimals import format_decimal
 from ledger.facts import Occurrence
-from ledger.facts.accounts import AccountFact, ExpiryMoved, Issued, IssueReversed, PromisedConverted
+from ledger.facts.accounts import (
+    AccountFact,
+    ExpiryMoved,
+    Issued,
+    IssueReversed,
+    PromisedConverted,
+    RedemptionReversed,
+)
 from ledger.facts.adjustments import Removed
 
 NAME_BYTES = 12
@@ -52,6 +61,28 @@ def earlier_report(changes: Changes, fact: AccountFact, occurrence: Occurrence) 
     return None
 
 
+def earlier_reversal(changes: Changes, fact: RedemptionReversed, occurrence: Occurrence) -> CountedReport | None:
+    """Return the counted reversal of the same redemption and of equal points. None if both have an id of their own."""
+    kind = type(fact).__name__
+    for name in (
+        _equal_reversal(fact, named=False),
+        *([] if _has_own_id(fact) else [_equal_reversal(fact, named=True)]),
+    ):
+        found = changes.counted.get(changes.also.get(_hashed_name(kind, name), b""))
+        if found is not None and found.event != _event_prefix(occurrence):
+            return found
+    return None
+
+
+def _equal_reversal(fact: RedemptionReversed, *, named: bool) -> str:
+    return f"{fact.redemption}={format_decimal(fact.points)}{'' if named else '?'}"
+
+
+def _has_own_id(fact: RedemptionReversed) -> bool:
+    """Return True if the vendor names the reversal, False if redemption and time name it."""
+    return fact.change is not None and not fact.change.startswith(f"{fact.redemption}~")
+
+
 def count_change(changes: Changes, fact: AccountFact, occurrence: Occurrence, account_id: str) -> None:
     """Record that a change counts for an account."""
     if fact.change is None:
@@ -72,7 +103,10 @@ def count_change(changes: Changes, fact: AccountFact, occurrence: Occurrence, ac
         of_part = _hashed_name(kind, fact.change, f"{account_id}\n{part}")
         counted = CountedReport(first.event, first.position, account_id, ZERO)
         changes.counted.setdefault(of_part, counted).points += points
-    for other in fact.also:
+    others = fact.also
+    if isinstance(fact, RedemptionReversed):
+        others = (*others, _equal_reversal(fact, named=_has_own_id(fact)))
+    for other in others:
         changes.also.setdefault(_hashed_name(kind, other), name)
 
 

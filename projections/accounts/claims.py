@@ -9,16 +9,29 @@ from projections.accounts.account import ZERO, Account
 from projections.accounts.lots import OPENING_INDEX, credit, post, take_from_lot
 from projections.accounts.state import Wallet, write_line
 
+ONE_POINT = Decimal(1)
 
-def assert_opening(wallet: Wallet, account: Account, occurrence: Occurrence, points: Decimal) -> None:
-    """Assert the points held before the first claim: one lot without a day, and one statement line."""
-    if points > 0:
+
+def assert_opening(wallet: Wallet, account: Account, occurrence: Occurrence, claimed: Decimal, change: Decimal) -> None:
+    """Assert the points held before the first claim: one lot without a day, and one statement line.
+
+    `change` is the expected effect of the fact with the claim. Where the points of the account are whole numbers, less
+    than one point proves no history. It stays a difference of the claim.
+    """
+    points = claimed - account.available - change
+    if points < ONE_POINT and _is_whole(account.available) and _is_whole(change):
+        return
+    if points >= drift.CLAIM_UNIT:
         before = account.available
         lot = credit(
             account, occurrence, points, source="opening", origin="opening", index=OPENING_INDEX, asserted=True
         )
         account.opening_lot = lot.lot_id
         write_line(wallet, account, "Opening", occurrence, account.available - before)
+
+
+def _is_whole(points: Decimal) -> bool:
+    return not points % 1
 
 
 def adjust_opening(account: Account, difference: Decimal) -> None:

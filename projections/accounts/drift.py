@@ -12,6 +12,8 @@ from decimal import Decimal
 from ledger.facts import Occurrence
 from projections.accounts.account import ZERO, Account
 
+CLAIM_UNIT = Decimal("0.001")  # vendors state balances in three places (docs/domain.md §1.4)
+
 
 def compare_balance(account: Account, claimed: Decimal, occurrence: Occurrence) -> None:
     """Compare a claimed balance with ours, and record the difference."""
@@ -19,12 +21,18 @@ def compare_balance(account: Account, claimed: Decimal, occurrence: Occurrence) 
     account.adopted = account.accepted = ZERO
     account.adopted_at, account.adopted_position = None, 0
     account.claimed, account.claimed_at = claimed, occurrence.occurred_at
-    account.drift = claimed - account.available
+    account.drift = claim_difference(claimed, account.available)
     if not account.drift and not account.unseen_since:
         account.drift_since = account.drift_position = None
         account.agreed_at, account.agreed_position = occurrence.occurred_at, occurrence.position
     elif account.drift_since is None:
         account.drift_since, account.drift_position = occurrence.occurred_at, occurrence.position
+
+
+def claim_difference(claimed: Decimal, points: Decimal) -> Decimal:
+    """Return a claimed figure minus ours, at the vendor's scale: less than CLAIM_UNIT is no difference."""
+    found = claimed - points
+    return found if abs(found) >= CLAIM_UNIT else ZERO
 
 
 def count_adjustment(account: Account, points: Decimal, accepted: Decimal, occurrence: Occurrence) -> None:

@@ -6,7 +6,7 @@
 4. Each later claim is compared with our balance. The difference is the account's *drift*.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -101,7 +101,7 @@ def fold_fact(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None
     claim = fact.claim
     first_claimed = claim.available if claim is not None and account.claimed is None else None
     if first_claimed is not None:
-        assert_opening(wallet, account, occurrence, first_claimed - account.available - expected(fact))
+        assert_opening(wallet, account, occurrence, first_claimed, expected(fact))
     before = account.available
     if fact.holder in wallet.survivors:
         merges.apply_redirected(account, apply, fact, occurrence)
@@ -123,16 +123,18 @@ def reverse_redemption(wallet: Wallet, fact: RedemptionReversed, occurrence: Occ
     A reversal may name no programme. Then it applies to each account that paid for its redemption. If no such
     redemption is known, no balance changes and a line reports the points.
     """
-    if fact.programme != NO_PROGRAMME:
-        fold_fact(wallet, fact, occurrence)
-        return
-    earlier = changes.earlier_report(wallet.changes, fact, occurrence)
-    if earlier is not None:
-        write_repeated_report(wallet, fact, occurrence, earlier)
-        return
     accounts = [
         account for account in accounts_of(wallet, survivor_of(wallet, fact.holder)) if account.unit == fact.unit
     ]
+    earlier = changes.earlier_report(wallet.changes, fact, occurrence)
+    if earlier is None and fact.points > _reversible_points(accounts, fact):
+        earlier = changes.earlier_reversal(wallet.changes, fact, occurrence)
+    if earlier is not None:
+        write_repeated_report(wallet, fact, occurrence, earlier)
+        return
+    if fact.programme != NO_PROGRAMME:
+        fold_fact(wallet, fact, occurrence)
+        return
     account = accounts[0] if accounts else account_of(wallet, fact.holder, NO_PROGRAMME, fact.unit, fact.customer)
     reversals = divide_by_account(accounts, fact)
     changes.count_change(wallet.changes, fact, occurrence, account.account_id)
@@ -140,6 +142,13 @@ def reverse_redemption(wallet: Wallet, fact: RedemptionReversed, occurrence: Occ
         fold_fact(wallet, replace(reversal, change=None, also=()), occurrence)
     if reversals is None:
         write_line(wallet, account, "RedemptionReversed", occurrence, ZERO, None, fact.redemption, fact.points)
+
+
+def _reversible_points(accounts: Iterable[Account], fact: RedemptionReversed) -> Decimal:
+    """Return the points of a redemption that can still be given back. All points of the fact if none is known."""
+    programmes = [account for account in accounts if fact.programme in (NO_PROGRAMME, account.programme)]
+    debits = [account.debits[fact.redemption] for account in programmes if fact.redemption in account.debits]
+    return sum((debit.points - debit.reversed for debit in debits), ZERO) if debits else fact.points
 
 
 def redeem_points(account: Account, fact: Redeemed, occurrence: Occurrence) -> None:
@@ -252,7 +261,7 @@ def compare_merged(wallet: Wallet, fact: HolderMerged, occurrence: Occurrence) -
         write_lapses(wallet, account, occurrence.occurred_at)
         claim = Claim(claimed.available, claimed.lifetime, claimed.promised)
         if claim.available is not None and account.claimed is None:
-            assert_opening(wallet, account, occurrence, claim.available - account.available)
+            assert_opening(wallet, account, occurrence, claim.available, ZERO)
         compare_claim(account, claim, occurrence)
         write_line(wallet, account, "MergeClaimed", occurrence, ZERO, claim, fact.victim)
 

@@ -23,7 +23,7 @@ DIFFERING = """
                 a.unit, r.claimed::text AS announced, r.held::text AS held, r.claimed - r.held AS points, a.missing,
                 r.claimed_at AS since, r.position
            FROM reminders r JOIN accounts a ON a.ledger_id = r.ledger_id AND a.account_id = r.account_id
-          WHERE r.ledger_id = $1 AND r.claimed <> r.held AND r.claimed_at <= $2
+          WHERE r.ledger_id = $1 AND r.claimed <> r.held AND abs(r.claimed - r.held) >= 0.001 AND r.claimed_at <= $2
             AND (a.agreed_at IS NULL OR a.drift <> 0 OR a.missing <> 0
                  OR (a.agreed_at AT TIME ZONE 'UTC')::date <= r.expires_on + 1)
             AND ('points', r.account_id, r.expires_on::text COLLATE "C") > ($4, $5, $6)

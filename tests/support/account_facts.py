@@ -35,7 +35,7 @@ def about(**fields: Any) -> dict[str, Any]:
     return {"holder": ANN, "programme": "gold", "claim": claim, **fields}
 
 
-def issued(points: int, bill: str | None = None, lapses: date | None = None, **fields: Any) -> Issued:
+def issued(points: int | str, bill: str | None = None, lapses: date | None = None, **fields: Any) -> Issued:
     return Issued(grants=(Grant(Decimal(points), lapses),), bill=bill, **about(**fields))
 
 

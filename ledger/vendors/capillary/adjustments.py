@@ -15,7 +15,8 @@ from ledger.facts.adjustments import Removed
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, Envelope, group_holder
-from ledger.vendors.fields import Day, Id, List, OptionalId, Points, Text, VendorModel
+from ledger.vendors.capillary.redemptions import untied_points
+from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Points, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
 
 ZERO = Decimal(0)
@@ -28,7 +29,7 @@ class ProgrammeSplit(VendorModel):
 
 
 class ManualPointsAdjustment(CustomerEvent):
-    total_poinst_deducted: Points  # the vendor's spelling
+    total_poinst_deducted: Figure = None  # the vendor's spelling; only compared
     program_points_split: Annotated[tuple[ProgrammeSplit, ...], List]
 
 
@@ -38,13 +39,14 @@ def manual_points_adjustment(event: ManualPointsAdjustment, context: EventContex
     - The event names the credits by ids that no other event has. So the fold uses lots of the type in the usual order.
     - The reason is free text about a person and is not in the fact.
 
-    Raises ValueError if the programmes are missing, their sum differs from the total, or a deduction is negative. None
-    of these is documented, and points would be wrong.
+    - The total is only compared. A difference is in `untied`, and is listed.
+
+    Raises ValueError if the programmes are missing or a deduction is negative. Neither is documented.
     """
     lines = event.program_points_split
-    total = sum((line.points for line in lines), ZERO)
-    if total != event.total_poinst_deducted or any(line.points < 0 for line in lines):
-        raise ValueError("the programmes do not add up to the deduction")
+    if not lines or any(line.points < 0 for line in lines):
+        raise ValueError("no programme with a number of points deducted")
+    untied = untied_points(event.total_poinst_deducted, (line.points for line in lines))
     split: dict[tuple[str, str | None], Decimal] = {}
     for line in lines:
         origin = _origin(line.points_type) if line.points_type else None
@@ -56,9 +58,10 @@ def manual_points_adjustment(event: ManualPointsAdjustment, context: EventContex
             customer=event.customer(context),
             points=points,
             origin=origin,
+            untied=None if number else untied,
             **event.envelope.change_fields(context),
         )
-        for (programme, origin), points in split.items()
+        for number, ((programme, origin), points) in enumerate(split.items())
     ]
 
 

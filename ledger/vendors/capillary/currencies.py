@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Any
 
+from pydantic import BeforeValidator, Field
+
 from ledger.facts import Fact
 from ledger.facts.accounts import Claim, Grant, Issued, IssueReversed, Promise, PromisedConverted, PromotionShare
 from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.capillary.redemptions import bill_totals
+from ledger.vendors.capillary.redemptions import bill_totals, reversal_names, stated_or_zero
 from ledger.vendors.fields import (
     Day,
     DetailList,
@@ -21,10 +23,11 @@ from ledger.vendors.fields import (
     Id,
     List,
     OptionalId,
-    OptionalPoints,
     Points,
     VendorModel,
+    is_stated,
 )
+from ledger.vendors.leniency import facts_of_each
 from ledger.vendors.vendor import EventContext, EventType
 
 ZERO = Decimal(0)
@@ -54,7 +57,10 @@ class IssuedCurrency(VendorModel):
     alternate_currency_identifier: Id
     program_current_alternate_currencies: Figure = None
     program_lifetime_alternate_currencies: Figure = None
-    total_alternate_currencies_issued: OptionalPoints = None
+    total_alternate_currencies_issued: Figure = None
+    total_stated: Annotated[
+        bool, Field(validation_alias="totalAlternateCurrenciesIssued"), BeforeValidator(is_stated)
+    ] = False
     regular_alternate_currencies_breakup: Annotated[tuple[RegularLine, ...], List] = ()
     promotional_alternate_currencies_issued: Annotated[tuple[PromotionalLine, ...], List] = ()
     promised_alternate_currencies_issued: Annotated[tuple[PromisedLine, ...], List] = ()
@@ -114,31 +120,38 @@ class AlternateCurrenciesIssued(CustomerEvent):
 
 def alternate_currencies_issued(event: AlternateCurrenciesIssued, context: EventContext) -> list[Fact]:
     """Return one fact for each currency. Lots come from the breakups; promised points are separate (trap 2)."""
+    currencies = event.alternate_currencies or event.alternate_currencies_issued_data
+    return facts_of_each(currencies, lambda currency: [_issued_currency(event, currency, context)])
+
+
+def _issued_currency(event: AlternateCurrenciesIssued, currency: IssuedCurrency, context: EventContext) -> Issued:
+    """Return the fact of one currency. Raises ValueError if no number of its points can be read."""
+    grants, promises = currency.grants(), currency.promises()
+    unreadable = currency.total_stated and currency.total_alternate_currencies_issued is None
+    if unreadable and not (grants or promises):
+        raise ValueError("no number of points issued")
     activity = event.triggering_activity
-    return [
-        Issued(
-            holder=event.holder(context),
-            programme=event.loyalty_program_id,
-            unit=currency.alternate_currency_identifier,
-            customer=event.customer(context),
-            claim=currency.claim(),
-            grants=tuple(currency.grants()),
-            promises=tuple(currency.promises()),
-            activity=activity.name,
-            bill=_bill_id(event),
-            bill_number=activity.identifier("billnumber"),
-            **event.envelope.change_fields(context, *_change_parts(event, currency.alternate_currency_identifier)),
-        )
-        for currency in event.alternate_currencies or event.alternate_currencies_issued_data
-    ]
+    return Issued(
+        holder=event.holder(context),
+        programme=event.loyalty_program_id,
+        unit=currency.alternate_currency_identifier,
+        customer=event.customer(context),
+        claim=currency.claim(),
+        grants=tuple(grants),
+        promises=tuple(promises),
+        activity=activity.name,
+        bill=_bill_id(event),
+        bill_number=activity.identifier("billnumber"),
+        **event.envelope.change_fields(context, *_change_parts(event, currency.alternate_currency_identifier)),
+    )
 
 
 class ReversedCurrency(VendorModel):
     alternate_currency_identifier: Id
     program_current_alternate_currencies: Figure = None
     program_lifetime_alternate_currencies: Figure = None
-    current_event_total_alternate_currencies_returned: OptionalPoints = None
-    current_event_promised_alternate_currencies_returned: Points = ZERO
+    current_event_total_alternate_currencies_returned: Figure = None
+    current_event_promised_alternate_currencies_returned: FigureOrZero = None
     total_alternate_currencies_reversed: Figure = None
     total_issued_alternate_currencies_reversed: Figure = None
     promised_alternate_currencies_reversed: FigureOrZero = None
@@ -146,6 +159,17 @@ class ReversedCurrency(VendorModel):
     current_event_promotion_alternate_currencies_returned_details: Annotated[
         tuple[PromotionalLine, ...] | None, DetailList
     ] = None
+
+    def returned(self) -> tuple[Decimal, Decimal] | None:
+        """Return the points and the promised points that this event takes back. None if only totals can be read."""
+        promised = stated_or_zero(self, "current_event_promised_alternate_currencies_returned")
+        total = self.current_event_total_alternate_currencies_returned
+        return None if total is None or promised is None else (total - promised, promised)
+
+    def total(self) -> Decimal | None:
+        """Return the points taken back for the bill so far. Older and newer events name the field differently."""
+        total = self.total_alternate_currencies_reversed
+        return self.total_issued_alternate_currencies_reversed if total is None else total
 
 
 class IssuedAlternateCurrenciesReversed(CustomerEvent):
@@ -158,33 +182,36 @@ def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReverse
     """As with points (traps 2, 4): use the current event's figures, if any, and keep the bill's totals. Both include
     promised points.
     """
-    facts: list[Fact] = []
-    for currency in event.alternate_currencies or event.alternate_currencies_reversed_data:
-        current = currency.current_event_total_alternate_currencies_returned
-        current_promised = currency.current_event_promised_alternate_currencies_returned
-        total = currency.total_alternate_currencies_reversed
-        if total is None:
-            total = currency.total_issued_alternate_currencies_reversed
-        facts.append(
-            IssueReversed(
-                holder=event.holder(context),
-                programme=event.loyalty_program_id,
-                unit=currency.alternate_currency_identifier,
-                customer=event.customer(context),
-                claim=Claim(
-                    currency.program_current_alternate_currencies, currency.program_lifetime_alternate_currencies
-                ),
-                points=None if current is None else current - current_promised,
-                promised=None if current is None else current_promised,
-                **bill_totals(currency, total, "promised_alternate_currencies_reversed", current),
-                promotions=_promotion_shares(currency.current_event_promotion_alternate_currencies_returned_details),
-                promotions_total=_promotion_shares(currency.promotional_alternate_currencies_reversed),
-                bill=_bill_id(event),
-                bill_number=event.triggering_activity.identifier("billnumber"),
-                **event.envelope.change_fields(context, *_change_parts(event, currency.alternate_currency_identifier)),
-            )
-        )
-    return facts
+    currencies = event.alternate_currencies or event.alternate_currencies_reversed_data
+    return facts_of_each(currencies, lambda currency: [_reversed_currency(event, currency, context)])
+
+
+def _reversed_currency(
+    event: IssuedAlternateCurrenciesReversed, currency: ReversedCurrency, context: EventContext
+) -> IssueReversed:
+    """Return the fact of one currency. Raises ValueError if no number of its points can be read."""
+    current = currency.returned()
+    bill_number = event.triggering_activity.identifier("billnumber")
+    return IssueReversed(
+        holder=event.holder(context),
+        programme=event.loyalty_program_id,
+        unit=currency.alternate_currency_identifier,
+        customer=event.customer(context),
+        claim=Claim(currency.program_current_alternate_currencies, currency.program_lifetime_alternate_currencies),
+        points=current and current[0],
+        promised=current and current[1],
+        **bill_totals(currency, currency.total(), "promised_alternate_currencies_reversed", current),
+        promotions=_promotion_shares(currency.current_event_promotion_alternate_currencies_returned_details),
+        promotions_total=_promotion_shares(currency.promotional_alternate_currencies_reversed),
+        bill=_bill_id(event),
+        bill_number=bill_number,
+        **reversal_names(
+            event,
+            context,
+            _bill_id(event) or bill_number,
+            *_change_parts(event, currency.alternate_currency_identifier),
+        ),
+    )
 
 
 def _promotion_shares(promotions: tuple[PromotionalLine, ...] | None) -> tuple[PromotionShare, ...] | None:
@@ -235,15 +262,21 @@ def promised_to_current_alternate_currency(
 
     Without a breakup of a currency, its total belongs to the programme at the top.
     """
-    grants: dict[tuple[str, str, str | None], list[Grant]] = {}
-    for total in event.alternate_currency_converted:
-        unit = total.alternate_currency_identifier
-        for line, bill_number in list(event.lines(unit)) or [(total, None)]:
-            programme = line.program_id or event.loyalty_program_id
-            if programme is None or programme == NO_PROGRAMME:
-                raise ValueError("no programme")
-            grant = Grant(line.alternate_currency_value, None, "converted", line.promotion_id)
-            grants.setdefault((programme, unit, bill_number), []).append(grant)
+    return facts_of_each(event.alternate_currency_converted, lambda total: _converted_currency(event, total, context))
+
+
+def _converted_currency(
+    event: PromisedToCurrentAlternateCurrency, total: ConvertedLine, context: EventContext
+) -> list[Fact]:
+    """Return the facts of one currency. Raises ValueError if no programme is named."""
+    unit = total.alternate_currency_identifier
+    grants: dict[tuple[str, str | None], list[Grant]] = {}
+    for line, bill_number in list(event.lines(unit)) or [(total, None)]:
+        programme = line.program_id or event.loyalty_program_id
+        if programme is None or programme == NO_PROGRAMME:
+            raise ValueError("no programme")
+        grant = Grant(line.alternate_currency_value, None, "converted", line.promotion_id)
+        grants.setdefault((programme, bill_number), []).append(grant)
     return [
         PromisedConverted(
             holder=event.holder(context),
@@ -254,7 +287,7 @@ def promised_to_current_alternate_currency(
             bill_number=bill_number,
             **event.envelope.change_fields(context, programme, unit, bill_number),
         )
-        for (programme, unit, bill_number), granted in grants.items()
+        for (programme, bill_number), granted in grants.items()
     ]
 
 

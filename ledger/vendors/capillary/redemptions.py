@@ -24,7 +24,6 @@ from ledger.vendors.fields import (
     Id,
     List,
     OptionalId,
-    OptionalPoints,
     Points,
     VendorModel,
 )
@@ -89,9 +88,14 @@ def _single_programme(event: PointsRedeemed) -> EarningProgramme:
     return EarningProgramme(program_id=event.loyalty_program_id, points_redeemed=event.total_points_redeemed)
 
 
-# Fields of the bill's total; events use different ones.
-TOTALS = frozenset(
+# Fields with the points of a return, or the bill's total; events use different ones.
+MOVED = frozenset(
     {
+        "current_event_regular_points_returned",
+        "current_event_total_points_returned",
+        "current_event_promised_points_returned",
+        "current_event_total_alternate_currencies_returned",
+        "current_event_promised_alternate_currencies_returned",
         "total_issued_points_reversed",
         "total_alternate_currencies_reversed",
         "total_issued_alternate_currencies_reversed",
@@ -157,10 +161,26 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, context: EventContex
                 available=details.available,
                 expired=details.expired,
                 untied=None if facts else untied,
-                **event.envelope.change_fields(context, redemption),
+                **reversal_names(event, context, redemption, redemption),
             )
         )
     return facts
+
+
+def reversal_names(event: CustomerEvent, context: EventContext, of: str | None, *parts: str | None) -> dict[str, Any]:
+    """Return `change` and `also` of a reversal. `of` is the redemption or the bill that is reversed.
+
+    Some reports of a reversal lack the loyalty event id. The vendor's time and `of` name it then. A report with the id
+    has this as its second name, so both are one change.
+    """
+    names = event.envelope.change_fields(context, *parts)
+    if of is None or event.envelope.created_at is None:
+        return names
+    others = (part for part in parts if part and part != of)
+    by_time = context.ref("~".join((of, event.envelope.vendor_time(context), *others)))
+    if event.envelope.loyalty_event_id:
+        return {"change": names["change"], "also": (*names["also"], by_time)}
+    return {"change": by_time, "also": names.get("also", ())[-1:]}
 
 
 class ReturnedPromotion(VendorModel):
@@ -174,37 +194,47 @@ class IssuedPointsReversed(CustomerEvent):
     program_lifetime_points: Figure = None
     total_issued_points_reversed: Figure = None
     promised_points_reversed: FigureOrZero = None
-    current_event_promised_points_returned: Points = ZERO
+    current_event_promised_points_returned: FigureOrZero = None
     promotional_points_reversed: Annotated[list[ReturnedPromotion] | None, DetailList] = None
     current_event_regular_points_returned: Figure = None  # used if no sum is stated
-    current_event_total_points_returned: OptionalPoints = None
+    current_event_total_points_returned: Figure = None
     current_event_promotion_points_returned_details: Annotated[list[ReturnedPromotion] | None, DetailList] = None
 
-    def returned(self) -> Decimal | None:
-        """Return the points that this event takes back, with promised points. None if the event states only totals.
+    def returned(self) -> tuple[Decimal, Decimal] | None:
+        """Return the points and the promised points that this event takes back. None if only totals can be read.
 
-        Without a sum, the regular points are used. They include totals of promotions (trap 2).
+        The sum is regular plus promised points, so two of the three are enough. Regular points include those of
+        promotions (trap 2).
         """
-        if self.current_event_total_points_returned is not None:
-            return self.current_event_total_points_returned
-        if self.current_event_regular_points_returned is None:
-            return None
-        return self.current_event_regular_points_returned + self.current_event_promised_points_returned
+        sum_of_both = self.current_event_total_points_returned
+        regular = self.current_event_regular_points_returned
+        promised = stated_or_zero(self, "current_event_promised_points_returned")
+        if promised is None:
+            if sum_of_both is None or regular is None or regular > sum_of_both:
+                return None
+            return regular, sum_of_both - regular
+        if sum_of_both is not None:
+            return sum_of_both - promised, promised
+        return None if regular is None else (regular, promised)
+
+
+def stated_or_zero(event: VendorModel, field: str) -> Decimal | None:
+    """Return a figure of the type FigureOrZero: 0 if it is absent, None if it is unreadable."""
+    figure: Decimal | None = getattr(event, field)
+    return ZERO if figure is None and field not in event.model_fields_set else figure
 
 
 def bill_totals(
-    event: VendorModel, total: Decimal | None, promised_field: str, current: Decimal | None
+    event: VendorModel, total: Decimal | None, promised_field: str, current: object | None
 ) -> dict[str, Any]:
     """Return the totals of a bill: points and promised points. `promised_field` is the field of the latter.
 
     If one of them is unreadable, both are None, and only the share of this return (`current`) counts. Raises ValueError
-    if `current` is None and a stated total is unreadable.
+    if `current` is None and a stated figure is unreadable.
     """
-    promised_total: Decimal | None = getattr(event, promised_field)
-    if promised_total is None and promised_field not in event.model_fields_set:
-        promised_total = ZERO
+    promised_total = stated_or_zero(event, promised_field)
     if total is None or promised_total is None:
-        if current is None and (total is not None or event.model_fields_set & TOTALS):
+        if current is None and (total is not None or event.model_fields_set & MOVED):
             raise ValueError("no number of points taken back")
         return {"points_total": None, "promised_total": None}
     return {"points_total": total - promised_total, "promised_total": promised_total}
@@ -223,20 +253,25 @@ def issued_points_reversed(event: IssuedPointsReversed, context: EventContext) -
     Both include promised points (trap 2). The points of a promotion are taken from the lots of that promotion.
     """
     current, total = event.returned(), event.total_issued_points_reversed
+    bill = bill_fields(event.triggering_activity)
     return [
         IssueReversed(
             holder=event.holder(context),
             programme=event.loyalty_program_id,
             customer=event.customer(context),
             claim=Claim(event.program_current_points, event.program_lifetime_points),
-            points=None if current is None else current - event.current_event_promised_points_returned,
-            promised=None if current is None else event.current_event_promised_points_returned,
+            points=current and current[0],
+            promised=current and current[1],
             **bill_totals(event, total, "promised_points_reversed", current),
             promotions=promotion_shares(event.current_event_promotion_points_returned_details),
             promotions_total=promotion_shares(event.promotional_points_reversed),
-            **bill_fields(event.triggering_activity),
-            **event.envelope.change_fields(
-                context, event.loyalty_program_id, *bill_fields(event.triggering_activity).values()
+            **bill,
+            **reversal_names(
+                event,
+                context,
+                bill["bill"] or bill["bill_number"],
+                event.loyalty_program_id,
+                *bill.values(),
             ),
         )
     ]

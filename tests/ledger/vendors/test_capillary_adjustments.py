@@ -27,13 +27,22 @@ def test_the_reason_stays_out_of_the_fact() -> None:
     assert "Ann" not in repr(facts_of("manualPointsAdjustment", deducted("5", (1, "5"), reason="Ann Smith complained")))
 
 
-@pytest.mark.parametrize(
-    "data",
-    [deducted("75", (1, "50")), deducted("5"), deducted("-5", (1, "-5"))],
-    ids=["too little", "no programme", "negative"],
-)
-def test_a_deduction_that_does_not_add_up_is_not_recognised(data: dict[str, Any]) -> None:
-    assert "do not add up" in refusal_of("manualPointsAdjustment", data)
+@pytest.mark.parametrize("data", [deducted("5"), deducted("-5", (1, "-5"))], ids=["no programme", "negative"])
+def test_a_deduction_without_points_of_a_programme_is_not_recognised(data: dict[str, Any]) -> None:
+    assert "no programme with a number of points deducted" in refusal_of("manualPointsAdjustment", data)
+
+
+def test_a_deduction_that_does_not_add_up_removes_the_parts_and_states_the_difference() -> None:
+    first, second = facts_of("manualPointsAdjustment", deducted("75", (1, "50"), (2, "5")))
+
+    assert [(fact.points, fact.untied) for fact in (first, second)] == [(50, 20), (5, None)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("total", ["many", None, ""])
+def test_a_deduction_without_a_readable_total_removes_the_parts(total: str | None) -> None:
+    fact = fact_of("manualPointsAdjustment", deducted(total, (1, "50")))
+
+    assert (fact.points, fact.untied) == (50, None)
 
 
 def test_points_with_an_unchanged_day_do_not_move() -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from ledger.facts import Fact
+from ledger.facts import Fact, Occurrence, RecordedFact
 from ledger.facts.accounts import AccountFact
 from ledger.facts.adjustments import Removed
 from ledger.facts.merges import HolderMergedAway
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
+from projections.accounts.account import Account
 from projections.accounts.statement import Line
 from projections.transfers import TRANSFERS
 from tests.support import interpretation
@@ -38,8 +39,9 @@ from tests.support.account_facts import (
 from tests.support.account_facts import issued as issued_fact
 from tests.support.account_facts import redeemed as redeemed_fact
 from tests.support.fold_helpers import on, row_of
-from tests.support.interpretation import deliver
-from tests.support.payloads import capillary, issued, redeemed
+from tests.support.interpretation import RECORDED_AT, deliver
+from tests.support.payloads import capillary, issued, redeemed, redemption_reversed
+from tests.support.payloads import returned as returned_body
 
 
 def lines(*facts: Fact) -> Sequence[Line]:
@@ -258,3 +260,61 @@ def test_a_second_report_has_the_name_of_the_first_also_where_their_time_cannot_
 
     assert len(first) == 1
     assert first == second
+
+
+def without_loyalty_event(body: bytes) -> bytes:
+    told = json.loads(body)
+    return json.dumps({**told, "eventId": f"{told['eventId']}-again", "loyaltyEventId": None}).encode()
+
+
+def account_of(*bodies: bytes) -> Account:
+    """Fold the facts of delivered events into the one account that they are about."""
+    told = [
+        RecordedFact(one.fact, Occurrence(delivered.draft.occurred_at or RECORDED_AT, event_tag(place), number, place))
+        for place, body in enumerate(bodies, 1)
+        for delivered in deliver("capillary", body)
+        for number, one in enumerate(delivered.meaning.facts)
+        if isinstance(one.fact, AccountFact)
+    ]
+    [account] = wallet(*told).accounts.values()
+    return account
+
+
+def event_tag(place: int) -> bytes:
+    return b"%08d%08d" % (place, place)
+
+
+BEFORE = (issued("e1", 1, 1, 100, bill="B"), redeemed("e2", 2, 1, 40, "R"))
+
+
+@pytest.mark.parametrize("seconds_later", [0, 7])
+def test_a_reversal_reported_with_and_without_its_loyalty_event_is_one(seconds_later: int) -> None:
+    reversal = redemption_reversed("e3", 3, 1, 40, "R")
+    again = without_loyalty_event(redemption_reversed("e4", 3 + seconds_later, 1, 40, "R"))
+
+    for reports in permutations((reversal, again)):
+        account = account_of(*BEFORE, *reports)
+        assert (account.available, account.contested) == (100, False)
+
+
+def test_two_reversals_in_part_are_two_with_and_without_loyalty_events() -> None:
+    parts = (redemption_reversed("e3", 3, 1, 10, "R"), redemption_reversed("e4", 4, 1, 10, "R"))
+
+    for reports in (
+        parts,
+        [without_loyalty_event(part) for part in parts],
+        (parts[0], without_loyalty_event(parts[1])),
+    ):
+        assert account_of(*BEFORE, *reports).available == 80
+
+
+def test_two_reversals_with_loyalty_events_beyond_their_redemption_are_contested() -> None:
+    account = account_of(*BEFORE, *(redemption_reversed(f"e{at}", at, 1, 40, "R") for at in (3, 4)))
+
+    assert (account.available, account.contested) == (100, True)
+
+
+def test_a_return_reported_with_and_without_its_loyalty_event_is_one() -> None:
+    back = returned_body("e3", 3, 1, 30, "B")
+
+    assert account_of(BEFORE[0], back, without_loyalty_event(back)).available == 70

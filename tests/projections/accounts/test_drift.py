@@ -46,6 +46,30 @@ def test_a_chain_of_claims_states_what_is_missing_and_between_which_events() -> 
     assert (of.agreed_at, of.drift_since) == (day(2), day(3))
 
 
+def test_a_fraction_of_a_point_beside_whole_points_is_drift_and_no_opening() -> None:
+    of = row(issued(100, claims="100.1"))
+
+    assert (of.available, of.opening, of.claimed, of.drift) == (100, 0, Decimal("100.1"), Decimal("0.1"))
+
+
+def test_a_whole_point_held_before_the_first_claim_is_an_opening() -> None:
+    of = row(issued(100, claims="101.5"))
+
+    assert (of.available, of.opening, of.drift) == (Decimal("101.5"), Decimal("1.5"), 0)
+
+
+def test_where_points_have_fractions_a_fraction_held_before_is_an_opening() -> None:
+    of = row(issued("13.269", claims="13.5"))
+
+    assert (of.available, of.opening, of.drift) == (Decimal("13.5"), Decimal("0.231"), 0)
+
+
+def test_claims_are_compared_in_the_three_places_that_vendors_state() -> None:
+    of = row(issued("33.3333", claims="33.333"), issued("33.3333", claims="66.667"), issued(1, claims="67.669"))
+
+    assert (of.opening, of.drift, of.agreed_position) == (0, Decimal("0.0024"), 2)
+
+
 def test_the_first_claim_that_disagrees_stays_the_place_while_others_follow() -> None:
     of = row(*CHAIN, issued(5, claims=995), redeemed(95, "s", claims=900))
 

@@ -153,11 +153,8 @@ class TransactionEvent(CardEvent):
     def signed_points(self) -> Decimal:
         """Return the points with their sign. Raises ValueError if the number is missing."""
         details = self.transaction.details
-        stated = (
-            self.balance and self.balance.points,
-            details and details.balance and details.balance.points,
-            self.points,
-        )
+        balances = (self.balance, details.balance if details else None)
+        stated = (*(balance.points if balance else None for balance in balances), self.points)
         points = next((figure for figure in stated if figure is not None), None)
         if points is None:
             raise ValueError("no number of points moved")
@@ -198,7 +195,7 @@ def transaction_facts(event: TransactionEvent, context: EventContext) -> list[Fa
 
 
 def points_added(event: TransactionEvent, context: EventContext) -> list[Fact]:
-    """Return the facts of points added. Without a known type, an earning rule tells earned points from added ones."""
+    """Return the facts of points added. Without a known type, points with an earning rule were earned."""
     read = FACTS_BY_TYPE.get(event.transaction.type or "") or (accrual if event.part("earning_rule") else addition)
     return read(event, context)
 

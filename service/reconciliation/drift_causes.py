@@ -227,9 +227,21 @@ def _overdrawn(evidence: Evidence) -> str:
     if not asserting or not evidence.drift:
         return "The cause is not known. Compare the account's claims with our balance to see where they differ."
     last = asserting[-1]
+    less = f"counts {format_decimal(abs(evidence.drift))} less than we do"
+    if last.claimed is not None and last.claimed < 0:
+        return (
+            f"By the vendor's claims no event is missing. It {less}, because the debit at position {last.position} "
+            "exceeded our balance and we assumed an unseen credit."
+        )
+    lapsed = [line for line in evidence.lines if line.kind == "Lapsed" and line.line < last.line]
+    day = (
+        f" Points that lapsed here on {lapsed[-1].occurred_at:%Y-%m-%d} may have paid it at the vendor."
+        if lapsed
+        else ""
+    )
     return (
-        f"By the vendor's claims no event is missing. It counts {format_decimal(abs(evidence.drift))} less than "
-        f"we do, because the debit at position {last.position} exceeded our balance and we assumed an unseen credit."
+        f"The cause is not known. By the vendor's claims no event is missing. It {less}. The debit at position "
+        f"{last.position} exceeded our balance, and we assumed an unseen credit.{day}"
     )
 
 

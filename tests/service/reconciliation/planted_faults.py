@@ -93,9 +93,9 @@ class Vendor:
         self.names += 1
         return f"{self.customers[0]}x{self.names}"
 
-    def wait(self) -> None:
-        """Let time pass; the vendor lapses what is due in the night and reports it an hour later."""
-        self.now += self.random.choice((60, 3_600, DAY, 3 * DAY))
+    def wait(self, seconds: int) -> None:
+        """Let time pass. The vendor lapses what is due in the night, before anything else, and reports it at one."""
+        self.now += seconds
         today = datetime.fromtimestamp(d.START / 1000 + self.now, UTC).date()
         for customer in self.customers:
             due = [lot for lot in self.lots[customer] if lot.day is not None and lot.day < today and lot.points]
@@ -179,7 +179,7 @@ class Vendor:
         points, name = self.random.randint(1, available), f"T{self.name()}"
         self.use(sender, points)
         self.tell("sent", sender, -points, lambda i, at, points, **_: d.sent(i, at, sender, points, receiver, name))
-        self.now += 60
+        self.wait(60)
         self.lots[receiver].append(Lot(points, None, self.now, name))
         self.tell(
             "received", receiver, points, lambda i, at, points, **_: d.received(i, at, receiver, points, sender, name)
@@ -188,9 +188,9 @@ class Vendor:
     def live(self) -> None:
         for customer in self.customers:
             self.issue(customer, claimed=True)
-            self.now += 60
+            self.wait(60)
         for _ in range(self.random.randint(4, OPERATIONS_MAX)):
-            self.wait()
+            self.wait(self.random.choice((60, 3_600, DAY, 3 * DAY)))
             customer = self.random.choice(self.customers)
             other = next(one for one in self.customers if one != customer)
             operations = (self.issue, self.issue, self.redeem, self.redeem, self.reverse)
@@ -199,7 +199,7 @@ class Vendor:
             else:
                 self.random.choice(operations)(customer)
         for customer in self.customers:  # a last word, so that most faults can be seen
-            self.now += 3_600
+            self.wait(3_600)
             self.issue(customer, claimed=True)
 
 

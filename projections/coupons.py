@@ -4,8 +4,11 @@
 2. Facts may come in any order: a redemption before the issue, a reversal before its redemption.
 3. A field that a fact leaves out keeps its value.
 4. The end of validity is computed when the row is read (queries/validity_ends.py).
+5. The vendor's count is compared with the redemptions that it includes. A redemption may be recorded at the vendor
+   after a later one; its own count shows the order.
 """
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, NamedTuple
@@ -36,15 +39,34 @@ class CouponUse(Struct):
     bill: str | None = None
     reversals: dict[str, Decimal | None] = field(default_factory=dict)  # reversal -> money given back; None: all of it
     reversed_at: datetime | None = None
+    stated_at: datetime | None = None  # time of the vendor's report
+    reversals_stated_at: dict[str, datetime] = field(default_factory=dict)
+    counted: int | None = None  # the vendor's count of redemptions in that report
 
     @property
     def is_active(self) -> bool:
         """True if the redemption was recorded and not fully reversed."""
-        if self.redeemed_at is None or not self.reversals:
+        return self._is_active_after(self.reversals)
+
+    def is_active_at(self, time: datetime) -> bool:
+        """True if the redemption was not fully reversed by the reversals that the vendor reported until then."""
+        return self._is_active_after([name for name in self.reversals if self.reversals_stated_at[name] <= time])
+
+    def _is_active_after(self, reversals: Iterable[str]) -> bool:
+        amounts = [self.reversals[name] for name in reversals]
+        if self.redeemed_at is None or not amounts:
             return self.redeemed_at is not None
-        given_back = [amount for amount in self.reversals.values() if amount is not None]
-        in_part = len(given_back) == len(self.reversals) and self.amount is not None
+        given_back = [amount for amount in amounts if amount is not None]
+        in_part = len(given_back) == len(amounts) and self.amount is not None
         return in_part and sum(given_back, ZERO) < (self.amount or ZERO)
+
+
+class CountClaim(Struct):
+    """The vendor's count of redemptions. `by_redemption`: stated with a redemption, which it includes."""
+
+    count: int
+    stated_at: datetime
+    by_redemption: bool
 
 
 class Validity(Struct):
@@ -67,8 +89,7 @@ class Coupon(State):
     quantity: int | None = None
     unlimited: bool = False
     balance: Decimal | None = None
-    claimed_count: int | None = None
-    claim_differs: bool = False
+    claim: CountClaim | None = None
     redemptions: dict[str, CouponUse] = field(default_factory=dict)  # by the vendor's redemption id
     bill: str | None = None
     named_before: list[str] = []
@@ -77,6 +98,28 @@ class Coupon(State):
     @property
     def redeemed_count(self) -> int:
         return sum(use.is_active for use in self.redemptions.values())
+
+    @property
+    def is_reversed(self) -> bool:
+        """True if a reversal of any redemption was reported."""
+        return any(use.reversals for use in self.redemptions.values())
+
+    def includes(self, use: CouponUse, claim: CountClaim) -> bool:
+        """Return True if a count of the vendor includes a redemption. Until a reversal, the counts of redemptions only
+        rise.
+        """
+        if claim.by_redemption and use.counted is not None and not self.is_reversed:
+            return use.counted <= claim.count
+        return use.stated_at is not None and use.stated_at <= claim.stated_at
+
+    @property
+    def claim_differs(self) -> bool:
+        """True if the vendor's last count is not the number of the redemptions that it includes."""
+        claim = self.claim
+        if claim is None:
+            return False
+        included = [use for use in self.redemptions.values() if self.includes(use, claim)]
+        return claim.count != sum(use.is_active_at(claim.stated_at) for use in included)
 
 
 class CouponRow(NamedTuple):
@@ -133,6 +176,8 @@ def redeem(coupon: Coupon, fact: CouponRedeemed, occurrence: Occurrence) -> None
     redeemed_at = fact.redeemed_at or occurrence.occurred_at
     redemption.redeemed_at = redemption.redeemed_at or redeemed_at
     update_stated(redemption, fact, "amount", "bill")
+    redemption.stated_at = redemption.stated_at or fact.stated_at or occurrence.occurred_at
+    redemption.counted = redemption.counted if fact.redeemed_count is None else fact.redeemed_count
     coupon.bill = fact.bill or coupon.bill
     _update_fields(coupon, fact, occurrence)
 
@@ -142,25 +187,40 @@ def reverse(coupon: Coupon, fact: CouponRedemptionReversed, occurrence: Occurren
     redemption = coupon.redemptions.setdefault(fact.redemption, CouponUse())
     redemption.reversals[fact.reversal] = fact.amount
     redemption.reversed_at = occurrence.occurred_at
+    redemption.reversals_stated_at[fact.reversal] = fact.stated_at or occurrence.occurred_at
     _update_fields(coupon, fact, occurrence)
 
 
 def _update_fields(coupon: Coupon, fact: CouponFact, occurrence: Occurrence) -> None:
-    """Update the fields that the fact names, and compare the vendor's count of redemptions with ours."""
-    update_stated(coupon, fact, "code", "series", "discount_type", "discount_value", "balance")
+    """Update the fields that the fact names, and keep the vendor's last count of redemptions."""
+    update_stated(coupon, fact, "code", "series", "discount_type", "discount_value")
     update_customer(coupon, fact)
     if fact.quantity is not None or fact.unlimited:
         coupon.quantity, coupon.unlimited = fact.quantity, fact.unlimited
+    claim = None
+    if fact.redeemed_count is not None:
+        stated_at = fact.stated_at or occurrence.occurred_at
+        claim = CountClaim(fact.redeemed_count, stated_at, isinstance(fact, CouponRedeemed))
+    if claim is None or _is_last_claim(coupon, claim):
+        coupon.claim = claim or coupon.claim
+        update_stated(coupon, fact, "balance")
     if fact.valid_until is not None or fact.valid_through is not None:
         validity = Validity(fact.valid_until, fact.valid_through)
         if fact.of_series or is_named_by_code(fact.coupon):
             coupon.other_validity = validity
         else:
             coupon.own_validity = validity
-    if fact.redeemed_count is not None:
-        coupon.claimed_count = fact.redeemed_count
-        coupon.claim_differs = fact.redeemed_count != coupon.redeemed_count
     coupon.position = max(coupon.position, occurrence.position)
+
+
+def _is_last_claim(coupon: Coupon, claim: CountClaim) -> bool:
+    """Return True if the vendor stated a count after the one that is kept."""
+    last = coupon.claim
+    if last is None:
+        return True
+    if last.by_redemption and claim.by_redemption and not coupon.is_reversed and last.count != claim.count:
+        return claim.count > last.count
+    return claim.stated_at >= last.stated_at
 
 
 def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
@@ -184,6 +244,7 @@ def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
         reversed_at=max(reversed_at, default=None),
         over_redeemed=quantity is not None and count > quantity,
         reversed_unseen=len(redeemed) < len(coupon.redemptions),
+        claimed_count=None if coupon.claim is None else coupon.claim.count,
         incomplete=not coupon.issued,
         named_before=coupon.named_before or None,
         last_position=coupon.position,
@@ -205,7 +266,7 @@ def _status(coupon: Coupon) -> str:
 
 COUPONS = Projection(
     name="coupons",
-    version=4,
+    version=5,
     subject="coupon",
     start=Coupon,
     on={CouponIssued: issue, CouponRedeemed: redeem, CouponRedemptionReversed: reverse},

@@ -22,6 +22,7 @@ class CouponFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
     - `quantity`: the vendor's limit of redemptions. None if the vendor states no limit.
     - `redeemed_count`: the vendor's count of redemptions after this event.
+    - `stated_at`: the time of the vendor's report. None if it is the time of the event.
     """
 
     subject_kind = "coupon"
@@ -39,6 +40,7 @@ class CouponFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     unlimited: bool = False  # the vendor states that there is no limit
     redeemed_count: int | None = None
     balance: Decimal | None = None  # money left on a gift voucher, after this event
+    stated_at: datetime | None = None
 
     @property
     def subject(self) -> str:

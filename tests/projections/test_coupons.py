@@ -76,6 +76,41 @@ def test_the_count_of_the_vendor_is_compared_with_ours() -> None:
     assert (told_all.claim_differs, missed.claim_differs, missed.claimed_count) == (False, True, 4)
 
 
+def test_a_redemption_dated_before_the_last_count_is_not_missing_from_it() -> None:
+    first = redeemed("r_2", amount=Decimal(5), redeemed_count=1, balance=Decimal(45))
+    late = redeemed("r_1", amount=Decimal(20), redeemed_count=2, balance=Decimal(25))
+
+    by_count = row_of(COUPONS, on(2, late), on(3, first))
+    by_time = row_of(
+        COUPONS, on(2, redeemed("r_1", balance=Decimal(25), stated_at=day(4))), on(3, first), on(1, issued())
+    )
+
+    assert (by_count.redeemed_count, by_count.claimed_count, by_count.claim_differs) == (2, 2, False)
+    assert by_count.balance == Decimal(25)
+    assert (by_time.redeemed_count, by_time.claimed_count, by_time.claim_differs) == (2, 1, False)
+
+
+def test_a_redemption_or_a_rollback_that_never_arrived_shows_in_the_count() -> None:
+    used = [redeemed(f"r_{number}", redeemed_count=number) for number in (1, 2, 3)]
+    without_second = row_of(COUPONS, on(1, used[0]), on(3, used[2]))
+    without_rollback = row_of(COUPONS, on(1, used[0]), on(2, used[1]), on(3, redeemed("r_3", redeemed_count=2)))
+    lower = row_of(COUPONS, on(1, used[0]), on(2, used[1]), on(3, issued(redeemed_count=1)))
+
+    assert (without_second.claim_differs, without_rollback.claim_differs, lower.claim_differs) == (True, True, True)
+
+
+def test_a_rollback_lowers_the_count_that_the_vendor_states() -> None:
+    row = row_of(
+        COUPONS,
+        on(1, redeemed("r_1", redeemed_count=1)),
+        on(2, redeemed("r_2", redeemed_count=2)),
+        on(3, given_back("r_1", redeemed_count=1)),
+        on(4, redeemed("r_3", redeemed_count=2)),
+    )
+
+    assert (row.redeemed_count, row.claimed_count, row.claim_differs) == (2, 2, False)
+
+
 def test_a_gift_voucher_of_which_money_came_back_in_part_stays_used() -> None:
     taken = redeemed(amount=Decimal(20), balance=Decimal(30))
     in_part = row_of(COUPONS, on(1, taken), on(2, given_back(amount=Decimal(5), balance=Decimal(35))))

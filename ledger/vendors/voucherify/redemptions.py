@@ -3,6 +3,7 @@
 A redemption r_ is one change, reported by the redemption, by its reward and by its transaction.
 """
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -44,6 +45,7 @@ class RedemptionEvent(SnakeModel):
     holder: Reference | None = None
     campaign: Reference | None = None
     order: Order | None = None
+    created_at: Time = None  # of the event; the redemption has a date of its own
 
     def coupon_user(self, context: EventContext) -> str | None:
         """Return the ref of the customer who used a coupon, else of its owner."""
@@ -51,6 +53,10 @@ class RedemptionEvent(SnakeModel):
         user = (self.customer and self.customer.id) or (redemption.customer_id if redemption else None)
         owner = user or (owner_id(self.voucher, self.holder, self.customer) if self.voucher else None)
         return context.ref(owner) if owner else None
+
+    def stated_at(self, date: datetime | None) -> datetime | None:
+        """Return the time of the report if it is later than the date of the redemption or rollback."""
+        return self.created_at if self.created_at and date and self.created_at > date else None
 
     def gift_amount(self, moved: Redemption) -> Decimal | None:
         """Return the money taken from or given back to a gift voucher, None for a coupon."""
@@ -74,6 +80,7 @@ def redemption_succeeded(event: RedemptionEvent, context: EventContext) -> list[
                 redemption=name,
                 redeemed_at=redemption.date,
                 amount=event.gift_amount(redemption),
+                stated_at=event.stated_at(redemption.date),
                 bill=bill.get("bill_number") or bill.get("bill"),
             )
         ]
@@ -116,6 +123,7 @@ def rollback_succeeded(event: RollbackEvent, context: EventContext) -> list[Fact
                 redemption=context.ref(redemption),
                 reversal=context.ref(rollback.id),
                 amount=event.gift_amount(rollback),
+                stated_at=event.stated_at(rollback.date),
             )
         ]
     if rollback.amount is None:

@@ -9,7 +9,7 @@ from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from tests.support.capillary_customer_events import fact_of, facts_of, refusal_of
 
 
-def deducted(total: str, *split: tuple[int, str], **more: Any) -> dict[str, Any]:
+def deducted(total: str | None, *split: tuple[int, str], **more: Any) -> dict[str, Any]:
     lines = [{"programId": programme, "points": points, "pointsType": "REGULAR"} for programme, points in split]
     return {"totalPoinstDeducted": total, "programPointsSplit": lines, **more}
 

@@ -23,6 +23,7 @@ STOP_SECONDS_MAX = 5.0
 HEALTHY_SECONDS = 5.0  # without a fault; then work counts as recovered
 IDLE_SECONDS_MAX = 5.0  # a longer pause closes the connection: it would keep a generation from being removed
 SUBJECTS_MAX = 10_000
+GIVE_WAY_SECONDS = 0.002
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,14 @@ class LogThrottle:
         """Log that `subject` works again, if a fault of it was logged."""
         if self._faults.pop(subject, None) is not None:
             self._log.info("%s works again", subject)
+
+
+async def give_way() -> None:
+    """Let other tasks run for a while, between two steps of a long answer.
+
+    A request takes several turns of the event loop. With `sleep(0)` it would wait for one step of ours at each turn.
+    """
+    await asyncio.sleep(GIVE_WAY_SECONDS)
 
 
 async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:

@@ -5,11 +5,11 @@
 3. Memory does not grow with the ledger. All reads use one database snapshot.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from ledger.background import give_way
 from ledger.database import Connection
 from projections.accounts import ACCOUNTS
 from projections.engine.groups import connected_components, groups_of
@@ -95,7 +95,7 @@ async def _unchanged_or_changed(
     async for subject, history in _read_stored(connection, ledger_id):
         count += 1
         if count % HOLDERS_PER_TURN == 0:
-            await asyncio.sleep(0)
+            await give_way()
         members = await _members(connection, ledger_id, subject) if subject in joined else [subject]
         if not changed.holders.isdisjoint(members):
             continue  # the holder belongs to one of the changed groups
@@ -195,7 +195,7 @@ async def load_histories(
         return
     for known in await load_known(connection, ledger_id, ACCOUNTS, holders, AsOf(None, position)):
         yield fold_history(known)
-        await asyncio.sleep(0)
+        await give_way()
 
 
 def fold_history(known: KnownSubject) -> HolderHistory:

@@ -19,7 +19,7 @@ from service.api.requests.admission import PAGE, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import open_query, parse_limit, parse_why
 from service.api.responses import json_response, page_response
-from service.formatting import decode_cursor, encode_cursor, payload_json
+from service.formatting import decode_cursor, encode_cursor, encode_json, payload_json
 from service.parameters import parse_flag, parse_int, parse_time
 from service.queries.explain_steps import fact_json
 from service.queries.freshness import freshness
@@ -82,13 +82,19 @@ async def get_event(request: web.Request) -> web.Response:
         if not headers or headers[0].position != position:
             raise PositionUnknown(position)
         event = await ledger_read.event_at(query.connection, ledger_id, position)
-        interpretation_fields = await request.app[APP_CONTEXT].large_bodies.work_on(
-            ledger_id, event.payload, interpretation_json, event
+        encoded_fields = await request.app[APP_CONTEXT].large_bodies.work_on(
+            ledger_id, event.payload, encode_interpretation, event
         )
+        interpretation_fields = {name: orjson.Fragment(value) for name, value in encoded_fields.items()}
         entry = orjson.loads(headers[0].entry)
         return json_response(
             {**event_header_json(headers[0]), "entry": entry, **interpretation_fields, **await freshness(query)}
         )
+
+
+def encode_interpretation(event: Event) -> dict[str, bytes]:
+    """Return the fields of `interpretation_json`, each encoded, so that another process can return them."""
+    return {name: encode_json(value) for name, value in interpretation_json(event).items()}
 
 
 def interpretation_json(event: Event) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Finance: the trial balance, and the liability as a roll-forward by day or month and by vintage."""
 
-import asyncio
 from datetime import date
 from typing import Any
 
 from aiohttp import web
 
+from ledger.background import give_way
 from ledger.errors import RequestInvalid
 from projections.queries.roll_forward import RollForwardKey, RollForwardRow, row_order
 from service.api.requests.admission import PAGE, TIMES, get
@@ -101,7 +101,7 @@ async def _export(request: web.Request, after: RollForwardKey | None) -> web.Str
     await response.write(f"{csv_heading()}\r\n".encode())
     for row in liability.rows(after):
         if row is None:
-            await asyncio.sleep(0)
+            await give_way()
         elif after is None or row_order(row.key) > row_order(after):
             await response.write(f"{csv_row(row)}\r\n".encode())
     await response.write_eof()

@@ -1,11 +1,11 @@
 """Computes the trial balance and the liability of a ledger from account histories, streamed from one database
 snapshot."""
 
-import asyncio
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from ledger.background import give_way
 from ledger.database import Connection
 from projections.accounts import ACCOUNTS
 from projections.accounts.classes import CONTRA_CLASSES, PLAIN_CLASSES
@@ -46,7 +46,7 @@ async def read_trial_balance(
     async with snapshot(connection):
         async for history in histories(connection, ledger_id, position):
             for _ in balance.adding(history):
-                await asyncio.sleep(0)
+                await give_way()
     return balance
 
 
@@ -65,7 +65,7 @@ async def roll_forward(
         rolled = RollForward(query, terms)
         async for history in histories(connection, ledger_id, position):
             for _ in rolled.adding(history):
-                await asyncio.sleep(0)
+                await give_way()
     return rolled
 
 

@@ -5,7 +5,6 @@ equals the previous closing. prior_period_items() lists the accounts. Closing is
 the last closed month.
 """
 
-import asyncio
 from calendar import monthrange
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -13,6 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ledger import clock
+from ledger.background import give_way
 from ledger.database import Connection
 from ledger.decimals import format_decimal
 from ledger.errors import PeriodNotClosable
@@ -123,7 +123,7 @@ class PeriodRollForward(NamedTuple):
         more = False
         for row in self.rows(after):
             if row is None:
-                await asyncio.sleep(0)
+                await give_way()
                 continue
             if after is not None and row_order(row.key) <= row_order(after):
                 continue
@@ -147,7 +147,7 @@ async def read_liability(
     rows: list[RollForwardRow] = []
     for row in done.rows():
         if row is None:
-            await asyncio.sleep(0)
+            await give_way()
         else:
             rows.append(row)
     return Liability(rows, sum_vintages(rows), done.ties)

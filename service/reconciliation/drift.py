@@ -1,8 +1,8 @@
 """Accounts whose balance differs from the vendor's claim, each with the cause that its rows support."""
 
-import asyncio
 from typing import Any
 
+from ledger.background import give_way
 from ledger.database import Connection
 from service.reconciliation.drift_causes import cause_of_drift
 from service.reconciliation.drift_evidence import read_evidence
@@ -34,7 +34,7 @@ async def read_drift(connection: Connection, query: ListQuery) -> tuple[list[Ope
         some = rows[first : min(first + ACCOUNTS_PER_TURN, query.limit)]
         evidence = await read_evidence(connection, query.ledger_id, some)
         found += [drift_item(row, account_evidence) for row, account_evidence in zip(some, evidence, strict=True)]
-        await asyncio.sleep(0)
+        await give_way()
     return found, next_key(rows, query.limit, ("account_id",))
 
 

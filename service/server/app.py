@@ -102,6 +102,7 @@ def _start_tasks(context: AppContext, *, project: bool, signer: Signer | None) -
     tasks.append(asyncio.create_task(projector.run() if project else projector.watch()))
     tasks.append(asyncio.create_task(follow_promotions(context)))
     tasks.append(asyncio.create_task(context.memory_limit.watch()))
+    tasks.append(asyncio.create_task(context.overload.loop_lag.measure()))
     if signer is not None:
         tasks.append(asyncio.create_task(Sealer(dsn, signer, settings).run()))
     return tasks

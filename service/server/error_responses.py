@@ -25,7 +25,14 @@ _outages = LogThrottle(_log)
 
 @web.middleware
 async def explain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn errors into problem documents. They quote nothing of the request."""
+    """Turn errors into problem documents. They quote nothing of the request. An address with many is delayed."""
+    response = await _handle_explained(request, handler)
+    if response.status >= 400:
+        await request.app[APP_CONTEXT].refusal_delay.wait(request, response.status)
+    return response
+
+
+async def _handle_explained(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         if request.get(EXPECTS_CONTINUE) is False:
             raise web.HTTPExpectationFailed(reason="Only 100-continue can be expected")

@@ -19,6 +19,7 @@ from projections.engine.worker import Projector
 from service.api.requests.bodies import BodyBudget
 from service.api.requests.large_bodies import LargeBodyWorker
 from service.api.requests.overload import Overload
+from service.api.requests.refusal_delay import RefusalDelay
 from service.api.requests.refusals import Refusals
 from service.api.requests.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, WAITING_MAX, RequestShares
 from service.api.requests.ttl_cache import CACHED_CALLERS_MAX, TtlCache
@@ -66,6 +67,7 @@ class AppContext:
         self.body_budget = BodyBudget()
         self.overload = Overload()
         self.refusals = Refusals()
+        self.refusal_delay = RefusalDelay()
         self.large_bodies = LargeBodyWorker()
         self.memory_limit = MemoryLimit(settings.memory_mib, vault.clear_caches)
         self.connections = TtlCache(self._find_connection)

@@ -43,15 +43,15 @@ async def open_query(
     - A request that only reads gets a connection that PostgreSQL confines to the key's ledger, whatever SQL runs.
     - A look with scope `audit` is recorded first, with the reason in `why`. That covers paths which only `audit` opens,
       and paths which `read` opens too if the key has scope `audit`.
-    - Each ledger has a share of the connections. `heavy` is for answers that add up a whole ledger: one at a time
-      runs for each ledger.
+    - Each ledger has a share of the connections. `heavy` is for answers that add up a whole ledger. One such answer,
+      or page of more than LIMIT_DEFAULT items, runs at a time for each ledger.
 
     Raises BadCredentials, ScopeMissing, NotAwaited or LedgerReadsTooMany.
     """
     context = request.app[APP_CONTEXT]
     access = await admit_caller(request, scope, *or_scopes)
     async with AsyncExitStack() as stack:
-        if heavy:
+        if heavy or parse_limit(request) > LIMIT_DEFAULT:
             await stack.enter_async_context(context.heavy_query_shares.take(access.ledger.ledger_id))
         await stack.enter_async_context(context.query_shares.take(access.ledger.ledger_id))
         connection = await stack.enter_async_context(_lend_connection(context, request, access, scope, *or_scopes))

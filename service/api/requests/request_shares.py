@@ -1,7 +1,7 @@
 """Limit the requests of one ledger that run at once. So no ledger takes all connections and all CPU time.
 
 A request beyond its ledger's share waits. It is answered 429 with Retry-After if too many wait, or after too long.
-Answers that add up a whole ledger have a share of their own: one at a time for each ledger.
+Answers that add up a whole ledger and large pages have a share of their own: one at a time for each ledger.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from ledger.errors import LedgerReadsTooMany
 
 WAITING_MAX = 100
 HEAVY_MAX = 1
-HEAVY_WAITING_MAX = 7
+HEAVY_WAITING_MAX = 15
 WAIT_SECONDS_MAX = 10.0
 
 

@@ -1,6 +1,7 @@
 """No body blocks the event loop, neither when it is received nor when it is shown."""
 
 import asyncio
+import os
 import time
 
 import pytest
@@ -9,7 +10,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ledger.errors import LedgerUnavailable
 from ledger.parsing import BODY_BYTES_MAX
-from service.api.requests.large_bodies import BYTES_AT_ONCE_MAX, WAITING_PER_LEDGER_MAX, LargeBodyWorker
+from service.api.requests.large_bodies import (
+    BYTES_AT_ONCE_MAX,
+    BYTES_IN_TURN_MIN,
+    WAITING_PER_LEDGER_MAX,
+    LargeBodyWorker,
+)
 from tests.support.client import serving
 from tests.support.watchdog import Watchdog
 
@@ -52,18 +58,59 @@ async def test_ledgers_take_turns_with_large_bodies_and_wait_in_lines_that_end()
     large = LargeBodyWorker()
     body = bytes(BYTES_AT_ONCE_MAX + 1)
     done: list[int] = []
+
+    async def work(ledger_id: int) -> None:
+        await large.work_on(ledger_id, body, len, body)
+        done.append(ledger_id)
+
     try:
-        many = [asyncio.create_task(large.work_on(1, body, done.append, 1)) for _ in range(200)]
+        many = [asyncio.create_task(work(1)) for _ in range(200)]
         await asyncio.sleep(0)
-        await large.work_on(2, body, done.append, 2)
+        await work(2)
         results = await asyncio.gather(*many, return_exceptions=True)
 
         assert done.index(2) <= 2
-        assert sum(one is None for one in results) == WAITING_PER_LEDGER_MAX + 1
-        assert {type(one) for one in results if one is not None} == {LedgerUnavailable}
+        assert sum(result is None for result in results) == WAITING_PER_LEDGER_MAX + 1
+        assert {type(result) for result in results if result is not None} == {LedgerUnavailable}
         assert await large.work_on(1, b"small", len, b"small") == 5
     finally:
         large.close()
+
+
+async def test_medium_bodies_of_one_ledger_leave_turns_to_the_requests_of_others() -> None:
+    large = LargeBodyWorker()
+    body = bytes(BYTES_IN_TURN_MIN + 1)
+    order: list[str] = []
+
+    async def deliver() -> None:
+        await large.work_on(1, body, order.append, "medium")
+
+    async def ask() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        order.append("another ledger")
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(20):
+            tasks.create_task(deliver())
+        tasks.create_task(ask())
+
+    assert order.index("another ledger") < 10
+    assert order.count("medium") == 20
+
+
+async def test_a_killed_process_for_large_bodies_costs_one_delivery_and_is_replaced() -> None:
+    large = LargeBodyWorker()
+    body = bytes(BYTES_AT_ONCE_MAX + 1)
+    try:
+        process_id = await large.work_on(1, body, os.getpid)
+        with pytest.raises(LedgerUnavailable):
+            await large.work_on(1, body, os._exit, 1)
+        another = await large.work_on(1, body, os.getpid)
+    finally:
+        large.close()
+
+    assert len({os.getpid(), process_id, another}) == 3
 
 
 async def burn(request: web.Request) -> web.Response:

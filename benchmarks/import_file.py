@@ -21,9 +21,9 @@ from benchmarks.environment import (
 from benchmarks.figures import Figure
 from benchmarks.servers import MASTER_KEY
 from ledger.database import Connection, connect
+from ledger.gc_tuning import freeze_loaded_objects
 from ledger.privacy.vault import Vault
 from ledger.store.registry import InboundConnection
-from service.gc_tuning import freeze_loaded_objects
 from service.importing.deliveries import ImportSummary, import_lines
 from service.importing.split import DeliveryLine
 from service.importing.worker_pool import ImportTask, import_by_workers

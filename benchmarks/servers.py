@@ -13,6 +13,7 @@ import uvloop
 from aiohttp import web
 
 from ledger.database import connect
+from ledger.gc_tuning import freeze_loaded_objects
 from ledger.privacy.encryption import MasterKey
 from ledger.store.api_keys import ApiAccess
 from ledger.store.registry import InboundConnection
@@ -20,7 +21,6 @@ from ledger.transparency.signer import Signer
 from projections.engine import generations
 from service.api.requests.webhook_auth import authenticate
 from service.api.responses import json_response
-from service.gc_tuning import freeze_loaded_objects
 from service.queries.reader_pool import ReaderPool
 from service.server.app import make_app
 from service.server.projector_process import projector_process

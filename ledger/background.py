@@ -59,6 +59,30 @@ async def give_way() -> None:
     await asyncio.sleep(GIVE_WAY_SECONDS)
 
 
+class RetryPauses:
+    """Pauses of work that failed. A pause is twice as long as the one before, up to a limit."""
+
+    def __init__(self, seconds: float, seconds_max: float) -> None:
+        self._seconds, self._seconds_max = seconds, seconds_max
+        self._pauses: dict[object, tuple[float, float]] = {}  # by subject: the end, and the length in seconds
+
+    def is_over(self, subject: object) -> bool:
+        """Return True if the work may be tried."""
+        return time.monotonic() >= self._pauses.get(subject, (0.0, 0.0))[0]
+
+    def start(self, subject: object, seconds: float | None = None) -> float:
+        """Pause the work, by default twice as long as before. Return the seconds."""
+        if seconds is None:
+            last = self._pauses.get(subject, (0.0, self._seconds / 2))[1]
+            seconds = min(2 * last, self._seconds_max)
+        self._pauses[subject] = time.monotonic() + seconds, seconds
+        return seconds
+
+    def end(self, subject: object) -> None:
+        """Forget the pauses of work that succeeded."""
+        self._pauses.pop(subject, None)
+
+
 async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
     """Cancel tasks and wait for their end, at most STOP_SECONDS_MAX. Log tasks that do not end or that failed."""
     for task in tasks:

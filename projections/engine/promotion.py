@@ -133,6 +133,19 @@ async def advance_to(connection: Connection, ledger_id: int, position: int) -> N
     """Advance a generation to exactly a position, unless it is farther. Retry subjects that waited for this version."""
     while (at := await store.read_checkpoint(connection, ledger_id)) < position:
         await advance.advance(connection, ledger_id, min(position - at, advance.EVENTS_PER_BATCH_MAX))
+    await _follow_changes(connection, ledger_id)
+
+
+async def follow_changes(connection: Connection) -> None:
+    """Apply what changes rows without an event: changed policies, and subjects that waited for this version.
+
+    Raises RebuildDue.
+    """
+    for ledger in await list_ledgers(connection):
+        await _follow_changes(connection, ledger.ledger_id)
+
+
+async def _follow_changes(connection: Connection, ledger_id: int) -> None:
     await follow_policies(connection, ledger_id)
     await retry_after_upgrade(connection, ledger_id)
 

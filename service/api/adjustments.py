@@ -92,12 +92,12 @@ async def _await_all_rows(request: web.Request, query: QueryContext) -> None:
     """Wait until the rows reflect the whole ledger, so that the newest claim is adopted. Raises NotAwaited."""
     context, ledger_id = request.app[APP_CONTEXT], query.ledger.ledger_id
     position = await tail(query.connection, ledger_id)
-    if position and not await context.projector.wait_for(ledger_id, position, context.settings.wait_seconds_max):
+    if position and not await context.progress.wait_for(ledger_id, position, context.settings.wait_seconds_max):
         raise NotAwaited(f"position {position} within {context.settings.wait_seconds_max:g} s")
 
 
 def _adjustment_response(request: web.Request, adjusted: AdjustmentResult) -> web.Response:
-    request.app[APP_CONTEXT].projector.notify_appended()
+    request.app[APP_CONTEXT].progress.notify_appended()
     return json_response(adjusted._asdict(), 201 if adjusted.outcome == "appended" else 200)
 
 

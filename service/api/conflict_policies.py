@@ -34,7 +34,7 @@ async def put_policy(request: web.Request) -> web.Response:
         policy_set = await set_conflict_policy(
             query.connection, context.vault, query.ledger, source, kind, policy, by=by
         )
-        context.projector.notify_appended()
+        context.progress.notify_appended()
         return json_response(policy_set._asdict())
 
 

@@ -112,7 +112,7 @@ async def erase_customer(request: web.Request) -> web.Response:
         customer = require_single(known, name)
         by = f"key {query.key_id}"
         outcome = await erase(query.connection, context.vault, query.ledger, customer, by=by, reason=reason)
-        context.projector.notify_appended()
+        context.progress.notify_appended()
         return json_response(outcome._asdict())
 
 
@@ -133,7 +133,7 @@ async def unmerge_customer(request: web.Request) -> web.Response:
         ]
         customer = require_single(known, name)
         outcome = await unmerge(query.connection, context.vault, query.ledger, customer, read_author(query, body))
-        context.projector.notify_appended()
+        context.progress.notify_appended()
         return json_response(outcome._asdict())
 
 

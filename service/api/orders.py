@@ -75,7 +75,7 @@ async def post_item_refund(request: web.Request) -> web.Response:
         author = read_author(query, body)
         reference = read_text(body, "reference")
         refund = await post_refund(query.connection, context.vault, query.ledger, item, author, reference=reference)
-        context.projector.notify_appended()
+        context.progress.notify_appended()
         return json_response(refund._asdict())
 
 

@@ -57,7 +57,7 @@ async def _change_period(request: web.Request, change: Any) -> web.Response:
     async with open_query(request, "admin") as query:
         await await_rows(query, request, await tail(query.connection, query.ledger.ledger_id))
         position = await change(query.connection, context.vault, query.ledger, period, by=f"key {query.key_id}")
-        context.projector.notify_appended()
+        context.progress.notify_appended()
         return json_response({"period": period, "position": position})
 
 

@@ -73,7 +73,7 @@ async def post_terms(request: web.Request) -> web.Response:
         programme = name if name.count(":") == 2 else await find_programme(query, name)
         by = f"key {query.key_id}"
         terms_set = await set_terms(query.connection, context.vault, query.ledger, programme, terms, by=by)
-        context.projector.notify_appended()
+        context.progress.notify_appended()
         return json_response(terms_set._asdict())
 
 

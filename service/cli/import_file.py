@@ -14,6 +14,7 @@ import uvloop
 from rich.progress import Progress
 
 from ledger.errors import FileDamaged
+from ledger.gc_tuning import freeze_loaded_objects
 from ledger.intake.identify import UNKNOWN
 from ledger.parsing import BODY_BYTES_MAX
 from ledger.privacy.vault import Vault
@@ -25,7 +26,6 @@ from service.cli.export import import_exported
 from service.cli.terminal.console import DataOption, JsonOption, progress_bar, show_json, show_note, show_table
 from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, load_settings, open_environment
-from service.gc_tuning import freeze_loaded_objects
 from service.importing import worker_pool
 from service.importing.deliveries import LINE_NUMBERS_SHOWN_MAX, ImportSummary, import_lines, is_damaged_file, open_file
 from service.importing.preview import preview_import

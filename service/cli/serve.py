@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 import uvloop
 
+from ledger.gc_tuning import freeze_loaded_objects
 from service.cli.terminal.console import DataOption, JsonOption, show_json, show_note, show_result
 from service.environment import Environment, load_settings, open_environment
-from service.gc_tuning import freeze_loaded_objects
 from service.postgres_versions import check_version
 from service.server import run
 

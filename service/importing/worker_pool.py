@@ -15,12 +15,12 @@ from typing import NamedTuple
 import uvloop
 
 from ledger.database import connect
+from ledger.gc_tuning import freeze_loaded_objects
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.store.append import append_batch, prepare_append
 from ledger.store.registry import InboundConnection
 from ledger.worker_process import WorkerProcess
-from service.gc_tuning import freeze_loaded_objects
 from service.importing.deliveries import (
     BYTES_PER_BLOCK_MAX,
     LINES_PER_BLOCK_MAX,

@@ -15,7 +15,8 @@ from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.transparency.signer import Signer
 from projections.engine import generations
-from projections.engine.worker import Projector
+from projections.engine.progress import ProjectionProgress
+from projections.engine.worker import Projector, watch_positions
 from service.api.accounts import ACCOUNT_LOADER, ACCOUNT_NOW
 from service.api.requests.app_context import APP_CONTEXT, AppContext
 from service.background.appender import Appender
@@ -77,29 +78,29 @@ async def _open_context(dsn: str, settings: Settings, master_key: MasterKey) -> 
     """Open the pools at the active generation."""
     service_pool = ReaderPool(dsn, settings.pool_size)
     reader_pool = ReaderPool(dsn, settings.pool_size, role="loyalty_reader")
-    projector = Projector(dsn)
+    progress = ProjectionProgress()
     connection = await connect(dsn)
     await clock.CLOCK.compare(connection)
     await generations.ensure_active_generation(connection)
     generation = (await generations.active_generation(connection)).generation
     await service_pool.enter(generation)
     await reader_pool.enter(generation)
-    await projector.set_reader_generation(generation)
+    await progress.set_reader_generation(generation)
     await connection.close()
     vault = Vault(master_key)
-    appender = Appender(dsn, vault, projector.notify_appended)
-    return AppContext(dsn, settings, service_pool, reader_pool, master_key, vault, appender, projector)
+    appender = Appender(dsn, vault, progress.notify_appended)
+    return AppContext(dsn, settings, service_pool, reader_pool, master_key, vault, appender, progress)
 
 
 def _start_tasks(context: AppContext, *, project: bool, signer: Signer | None) -> list[asyncio.Task[None]]:
     """Start the background work of the process. Each task runs until it is cancelled."""
-    dsn, settings, vault, projector = context.dsn, context.settings, context.vault, context.projector
+    dsn, settings, vault, progress = context.dsn, context.settings, context.vault, context.progress
     tasks = [asyncio.create_task(context.appender.run()), asyncio.create_task(clock.follow_database_clock(dsn))]
     if settings.erase_on_request:
         tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))
     if (project or signer is not None) and settings.attest_hours:
         tasks.append(asyncio.create_task(attest_on_schedule(dsn, vault, settings.attest_hours)))
-    tasks.append(asyncio.create_task(projector.run() if project else projector.watch()))
+    tasks.append(asyncio.create_task(Projector(dsn, progress).run() if project else watch_positions(dsn, progress)))
     tasks.append(asyncio.create_task(follow_promotions(context)))
     tasks.append(asyncio.create_task(context.memory_limit.watch()))
     tasks.append(asyncio.create_task(context.overload.loop_lag.measure()))
@@ -124,9 +125,9 @@ async def follow_promotions(context: AppContext) -> None:
     """Switch the pools to another generation as soon as it is promoted. Runs until it is cancelled."""
 
     async def follow_next() -> None:
-        generation = await context.projector.wait_for_promotion(context.reader_pool.generation)
+        generation = await context.progress.wait_for_promotion(context.reader_pool.generation)
         await context.service_pool.enter(generation)
         await context.reader_pool.enter(generation)
-        await context.projector.set_reader_generation(generation)
+        await context.progress.set_reader_generation(generation)
 
     await repeat("following a promotion", follow_next, log=_log, retry_seconds=RETRY_SECONDS)

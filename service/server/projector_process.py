@@ -15,8 +15,10 @@ import uvloop
 from aiohttp import web
 
 from ledger.background import repeat
+from ledger.gc_tuning import reduced_gc
 from ledger.worker_process import WorkerProcess, listen, wake
-from projections.engine.worker import Projector, reduced_gc
+from projections.engine.progress import ProjectionProgress
+from projections.engine.worker import Projector
 from service.api.requests.app_context import APP_CONTEXT
 
 RESTART_SECONDS = 1.0
@@ -28,7 +30,7 @@ def projector_process(dsn: str) -> Callable[[web.Application], AsyncIterator[Non
     """Return a cleanup context that runs a projector process while the application runs."""
 
     async def project(app: web.Application) -> AsyncIterator[None]:
-        supervision = asyncio.create_task(_supervise(dsn, app[APP_CONTEXT].projector))
+        supervision = asyncio.create_task(_supervise(dsn, app[APP_CONTEXT].progress))
         yield
         supervision.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -37,11 +39,11 @@ def projector_process(dsn: str) -> Callable[[web.Application], AsyncIterator[Non
     return project
 
 
-async def _supervise(dsn: str, watcher: Projector) -> None:
+async def _supervise(dsn: str, progress: ProjectionProgress) -> None:
     async def run_once() -> None:
         worker = WorkerProcess(run_projector, dsn)
-        watcher.on_append = partial(wake, worker.pipe)
-        await worker.run(watcher.notify)
+        progress.on_append = partial(wake, worker.pipe)
+        await worker.run(progress.notify)
 
     await repeat("the projector process", run_once, log=_log, retry_seconds=RESTART_SECONDS)
 
@@ -50,11 +52,11 @@ def run_projector(pipe: Pipe, dsn: str) -> None:
     """Run the projector in a worker process."""
 
     async def run() -> None:
-        projector = Projector(dsn)
-        projector.on_advance = partial(wake, pipe)
+        progress = ProjectionProgress()
+        progress.on_advance = partial(wake, pipe)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(listen(pipe, projector.notify))
-            tasks.create_task(projector.run())
+            tasks.create_task(listen(pipe, progress.notify))
+            tasks.create_task(Projector(dsn, progress).run())
 
     with reduced_gc():
         uvloop.run(run())

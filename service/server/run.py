@@ -22,6 +22,7 @@ from ledger.privacy.vault import Vault
 from ledger.store.registry import list_connections, list_ledgers
 from ledger.store.row_macs import check_row_macs
 from projections.engine import generations
+from projections.engine.progress import ProjectionProgress
 from projections.engine.worker import Projector
 from service.background.attestation_schedule import attest_on_schedule
 from service.background.erased_key_scrubber import scrub_after_erasures
@@ -132,7 +133,7 @@ async def run_projector(environment: Environment, ready: Callable[[], Awaitable[
     preparation.result()
     await ready()
     tasks = [
-        asyncio.create_task(Projector(environment.dsn).run()),
+        asyncio.create_task(Projector(environment.dsn, ProjectionProgress()).run()),
         asyncio.create_task(clock.follow_database_clock(environment.dsn)),
     ]
     if environment.settings.seal:

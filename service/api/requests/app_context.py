@@ -1,4 +1,4 @@
-"""State that all request handlers share: pools, appender, projector, limits, and caches of API keys and connections."""
+"""State that all request handlers share: pools, appender, progress, limits, and caches of API keys and connections."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ from ledger.store.api_keys import ApiAccess
 from ledger.store.read import tail
 from ledger.store.registry import InboundConnection
 from projections.engine import store
-from projections.engine.worker import Projector
+from projections.engine.progress import ProjectionProgress
 from service.api.requests.bodies import BodyBudget
 from service.api.requests.large_bodies import LargeBodyWorker
 from service.api.requests.overload import Overload
@@ -51,7 +51,7 @@ class AppContext:
         master_key: MasterKey,
         vault: Vault,
         appender: Appender,
-        projector: Projector,
+        progress: ProjectionProgress,
     ) -> None:
         self.dsn = dsn
         self.settings = settings
@@ -60,7 +60,7 @@ class AppContext:
         self.master_key = master_key
         self.vault = vault
         self.appender = appender
-        self.projector = projector
+        self.progress = progress
         self.query_shares = RequestShares(max(1, settings.pool_size // 2), WAITING_MAX)
         self.heavy_query_shares = RequestShares(HEAVY_MAX, HEAVY_WAITING_MAX)
         self.rebuild_task: asyncio.Task[Any] | None = None  # the rebuild that runs in this process, started over HTTP
@@ -128,7 +128,7 @@ class AppContext:
             last = await tail(connection, ledger_id)
         if position > last:  # waiting would not help
             raise RequestInvalid(f"`min_position` is {position}, but the last event has position {last}")
-        if not await self.projector.wait_for(ledger_id, position, self.settings.wait_seconds_max):
+        if not await self.progress.wait_for(ledger_id, position, self.settings.wait_seconds_max):
             raise NotAwaited(f"position {position} within {self.settings.wait_seconds_max:g} s")
 
 

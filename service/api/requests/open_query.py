@@ -123,7 +123,7 @@ async def await_rows(query: QueryContext, request: web.Request, position: int) -
         raise RequestInvalid(f"position {position} does not exist yet; the last event has position {row['tail']}")
     context = request.app[APP_CONTEXT]
     seconds = context.settings.wait_seconds_max
-    if position > row["as_of_position"] and not await context.projector.wait_for(
+    if position > row["as_of_position"] and not await context.progress.wait_for(
         query.ledger.ledger_id, position, seconds
     ):
         raise NotAwaited(f"position {position} within {seconds:g} s")

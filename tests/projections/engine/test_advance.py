@@ -15,6 +15,7 @@ from ledger.store.registry import Ledger
 from projections.accounts import ACCOUNTS
 from projections.engine import advance, store, worker
 from projections.engine.digest import compute_digest
+from projections.engine.progress import ProjectionProgress
 from projections.engine.worker import Projector, catch_up
 from projections.rebuild import rebuild
 from tests.support.payloads import VAULT, delivery, issued, redeemed
@@ -142,16 +143,17 @@ def test_a_fault_that_lasts_is_logged_once_until_it_is_another(caplog: pytest.Lo
 async def test_a_generation_that_waits_for_a_rebuild_is_named_once_however_often_it_is_looked_at(
     connection: Connection, dsn: str, ledger: Ledger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker, "REBUILD_DUE_SECONDS", 0.0)
     monkeypatch.setattr(worker, "HOUSEKEEPING_SECONDS", 0.0)
     monkeypatch.setattr(worker, "POLL_SECONDS", 0.0)
     await connection.execute(OF_ANOTHER_VERSION)
     await tell(connection, ledger, issued("a", 0, 1, 10))
-    projecting, own = Projector(dsn), await connect(dsn)
+    projecting, own = Projector(dsn, ProjectionProgress()), await connect(dsn)
 
     for _ in range(5):
         await projecting._advance_all(own)
 
     [said] = [record.message for record in caplog.records if record.name == "projections.engine.worker"]
     assert said == "generation 1 stays as it is: another version made it; rebuild"
-    await projecting._close(*projecting._connections)
+    await projecting._generations.close(1)
     await own.close()

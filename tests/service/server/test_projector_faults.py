@@ -20,9 +20,10 @@ from ledger.database import connect
 from ledger.errors import LedgerUnavailable
 from ledger.store.append import append
 from ledger.store.registry import create_ledger
-from projections.engine import advance, generations, snapshots, worker
+from projections.engine import advance, followed_generations, generations, snapshots, worker
 from projections.engine.cache import SubjectCache
 from projections.engine.digest import compute_digest
+from projections.engine.progress import ProjectionProgress
 from projections.engine.worker import Projector, catch_up
 from projections.rebuild import rebuild
 from service.embedded.server import EmbeddedPostgres
@@ -41,9 +42,9 @@ def project_for_ever(dsn: str) -> None:
     advance.EVENTS_PER_BATCH_MIN, advance.EVENTS_PER_BATCH_MAX = 10, 40
     advance.set_idle_in_transaction_timeout.__defaults__ = (PAUSE_SECONDS_MAX,)
     snapshots.FACTS_PER_SNAPSHOT = 7
-    worker.RETRY_SECONDS = 0.1
+    followed_generations.RETRY_SECONDS = worker.RETRY_SECONDS = 0.1
     SubjectCache.__init__.__defaults__ = (60,)
-    asyncio.run(Projector(dsn).run())
+    asyncio.run(Projector(dsn, ProjectionProgress()).run())
 
 
 async def tell(dsn: str, ledger_id: int, name: str, sent: Sequence[SentDelivery]) -> None:

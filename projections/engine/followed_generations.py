@@ -1,0 +1,113 @@
+"""The generations that follow the ledger: a connection and a cache of subjects for each of them."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from ledger.background import keep_connected
+from ledger.database import Connection, Session, connect, enter_generation
+from projections.engine import advance, generations
+from projections.engine.binary_codecs import register_binary_codecs
+from projections.engine.cache import SubjectCache
+from projections.engine.generations import FOLLOWING_STATES, Generation
+from projections.engine.progress import ProjectionProgress
+
+RETRY_SECONDS = 1.0
+STATEMENT_SECONDS_MAX = 60.0  # of any statement: each reads or writes the facts or rows of one batch
+
+# The checkpoint and the tail of each ledger, in one query: most ledgers are idle and need no query of their own.
+READ_POSITIONS = """
+    SELECT l.ledger_id, coalesce(c.position, 0) AS position, coalesce(e.position, 0) AS tail
+      FROM ledger.ledgers l
+      LEFT JOIN checkpoints c ON c.ledger_id = l.ledger_id
+      LEFT JOIN LATERAL (SELECT position FROM ledger.events WHERE ledger_id = l.ledger_id
+                          ORDER BY position DESC LIMIT 1) e ON true
+     ORDER BY l.ledger_id
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class LedgerPosition(NamedTuple):
+    """The checkpoint of a ledger in one generation, and the ledger's last position."""
+
+    ledger_id: int
+    position: int
+    tail: int
+
+
+class FollowedGeneration(NamedTuple):
+    """One generation with its connection, and the subjects that this connection folded last."""
+
+    number: int
+    connection: Session
+    cache: SubjectCache
+
+
+class FollowedGenerations:
+    """Opens a connection for each generation when it is first used, and closes those of dropped generations."""
+
+    def __init__(self, dsn: str, progress: ProjectionProgress) -> None:
+        self._dsn, self._progress = dsn, progress
+        self._opened: dict[int, FollowedGeneration] = {}
+
+    async def follow(self, step: Callable[[Connection], Awaitable[None]]) -> None:
+        """Call `step` with a sound connection again and again, until cancelled. Errors are logged and retried."""
+
+        async def close_all(_: Connection) -> None:
+            await self.close(*self._opened)
+
+        try:
+            await keep_connected(
+                "projecting",
+                self._dsn,
+                step,
+                log=_log,
+                retry_seconds=RETRY_SECONDS,
+                on_connect=close_all,
+                search_path="pg_catalog",
+                statement_seconds=STATEMENT_SECONDS_MAX,
+            )
+        finally:
+            await self.close(*self._opened)
+
+    async def list_kept(self, connection: Connection) -> list[Generation]:
+        """List the kept generations, the active one first. Publish the active one, and close all others."""
+        listed = await generations.list_generations(connection)
+        kept = [generation for generation in listed if generation.state in FOLLOWING_STATES]
+        kept.sort(key=lambda generation: FOLLOWING_STATES.index(generation.state))
+        await self.close(*(self._opened.keys() - {generation.generation for generation in kept}))
+        if kept and kept[0].state == "active":
+            await self._progress.set_active_generation(kept[0].generation)
+        return kept
+
+    async def open(self, number: int) -> FollowedGeneration | None:
+        """Return a generation with its connection; None if it has just been dropped."""
+        if number not in self._opened:
+            session = await connect(self._dsn, search_path="pg_catalog", statement_seconds=STATEMENT_SECONDS_MAX)
+            try:
+                entered = await enter_generation(session, number)
+                if entered is not None:
+                    await advance.set_idle_in_transaction_timeout(session)
+                    await register_binary_codecs(session)
+            except BaseException:
+                session.terminate()
+                raise
+            if entered is None:
+                await session.close()
+                return None
+            self._opened[number] = FollowedGeneration(number, session, SubjectCache())
+        return self._opened[number]
+
+    async def read_positions(self, followed: FollowedGeneration) -> list[LedgerPosition]:
+        """Read and publish the position of each ledger. Another process may have advanced it."""
+        positions = [LedgerPosition(*row) for row in await followed.connection.fetch(READ_POSITIONS)]
+        for ledger_id, position, _ in positions:
+            await self._progress.publish(followed.number, ledger_id, position)
+        return positions
+
+    async def close(self, *numbers: int) -> None:
+        """Close the connections of generations, and drop their caches."""
+        for number in numbers:
+            self._progress.forget(number)
+            await self._opened.pop(number).connection.close()

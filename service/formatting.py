@@ -5,8 +5,9 @@ Points are JSON strings in plain notation without trailing zeros. Times are ISO 
 """
 
 import base64
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -15,6 +16,8 @@ from ledger.decimals import format_decimal
 from ledger.errors import Unreadable
 from ledger.parsing import parse_json as read_document
 from ledger.parsing import without_byte_order_mark
+
+T = TypeVar("T")
 
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
 
@@ -35,6 +38,16 @@ def _encode_other(value: Any) -> Any:
 def encode_cursor(*key: str | int) -> str:
     """Return the last key of a page as an opaque cursor."""
     return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
+
+
+def cut_page(
+    rows: Sequence[T], limit: int, key: Callable[[T], tuple[str | int, ...]]
+) -> tuple[Sequence[T], str | None]:
+    """Return the first `limit` rows, and the cursor of the next page. It is None if no row follows.
+
+    The caller reads one row more than `limit`. So no page is empty.
+    """
+    return rows[:limit], encode_cursor(*key(rows[limit - 1])) if len(rows) > limit else None
 
 
 def decode_cursor(text: str | None, *kinds: type) -> list[Any] | None:

@@ -14,7 +14,7 @@ from service.api.requests.admission import PAGE, TIMES, get
 from service.api.requests.explain_parameters import EXPLAIN, parse_explain, parse_step_page
 from service.api.requests.open_query import admit_caller, has_known_parameter, open_query, parse_as_of, parse_limit
 from service.api.responses import json_response, page_response
-from service.formatting import decode_cursor, encode_cursor
+from service.formatting import cut_page, decode_cursor
 from service.queries.accounts import (
     OPEN_LOTS,
     AccountView,
@@ -126,11 +126,11 @@ async def get_lots(request: web.Request) -> web.Response:
         limit = parse_limit(request)
         view = await load_account(query, request.match_info["id"], times)
         if view.lines is not None:
-            rows = sorted((lot for lot in view.lots if lot["lot_id"] > after), key=lambda lot: lot["lot_id"])[:limit]
+            rows = sorted((lot for lot in view.lots if lot["lot_id"] > after), key=lambda lot: lot["lot_id"])
         else:
-            rows = await query.connection.fetch(LOTS, query.ledger.ledger_id, view.row["account_id"], after, limit)
-        cursor = encode_cursor(rows[-1]["lot_id"]) if len(rows) == limit else None
-        return page_response([lot_json(row, times.at) for row in rows], cursor, **await freshness(query, times))
+            rows = await query.connection.fetch(LOTS, query.ledger.ledger_id, view.row["account_id"], after, limit + 1)
+        shown, cursor = cut_page(rows, limit, lambda row: (row["lot_id"],))
+        return page_response([lot_json(row, times.at) for row in shown], cursor, **await freshness(query, times))
 
 
 async def get_lot(request: web.Request) -> web.Response:
@@ -158,11 +158,13 @@ async def get_statement(request: web.Request) -> web.Response:
         view = await load_account(query, request.match_info["id"], times)
         account_id = view.row["account_id"]
         if view.lines is not None:
-            rows = [line._asdict() for line in view.lines if line.line > after][:limit]
+            rows = [line._asdict() for line in view.lines if line.line > after][: limit + 1]
         else:
-            rows = await query.connection.fetch(STATEMENT, query.ledger.ledger_id, account_id, after, limit, times.at)
-        lines = await _mark_untimed(query, view.row["subject"], [statement_line_json(row) for row in rows])
-        cursor = encode_cursor(rows[-1]["line"]) if len(rows) == limit else None
+            rows = await query.connection.fetch(
+                STATEMENT, query.ledger.ledger_id, account_id, after, limit + 1, times.at
+            )
+        shown, cursor = cut_page(rows, limit, lambda row: (row["line"],))
+        lines = await _mark_untimed(query, view.row["subject"], [statement_line_json(row) for row in shown])
         if cursor is None:
             lots = view.lots
             if view.lines is None:

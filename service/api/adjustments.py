@@ -14,7 +14,7 @@ from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import read_author, read_json_body, read_text
 from service.api.requests.open_query import open_query, parse_limit
 from service.api.responses import json_response, page_response
-from service.formatting import decode_cursor, encode_cursor
+from service.formatting import cut_page, decode_cursor
 from service.operations.adjust import AdjustmentResult, adjust, reverse
 from service.queries.accounts import find_account
 from service.queries.context import QueryContext
@@ -83,9 +83,10 @@ async def list_adjustments(request: web.Request) -> web.Response:
     limit = parse_limit(request)
     async with open_query(request) as query:
         account = await find_account(query, request.match_info["id"])
-        rows = await query.connection.fetch(ADJUSTMENTS, query.ledger.ledger_id, account["account_id"], after[0], limit)
-        cursor = encode_cursor(rows[-1]["adjustment"]) if len(rows) == limit else None
-        return page_response([dict(row) for row in rows], cursor, **await freshness(query))
+        account_id = account["account_id"]
+        rows = await query.connection.fetch(ADJUSTMENTS, query.ledger.ledger_id, account_id, after[0], limit + 1)
+        shown, cursor = cut_page(rows, limit, lambda row: (row["adjustment"],))
+        return page_response([dict(row) for row in shown], cursor, **await freshness(query))
 
 
 async def _await_all_rows(request: web.Request, query: QueryContext) -> None:

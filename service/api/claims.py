@@ -36,7 +36,11 @@ async def list_claims(request: web.Request) -> web.Response:
         rows = await query.connection.fetch(
             LINES, query.ledger.ledger_id, account["account_id"], line, LINES_PER_READ_MAX
         )
+        key, more = (line, drift, unseen, claimed_before), False
         for row in rows:
+            if row["claimed"] is not None and len(items) == limit:
+                more = True
+                break
             line = row["line"]
             unseen += asserted_points(row["postings"])
             if row["claimed"] is None:
@@ -56,10 +60,10 @@ async def list_claims(request: web.Request) -> web.Response:
                 }
             )
             drift, unseen, claimed_before = row["drift"], ZERO, True
-            if len(items) == limit:
-                break
-        more = len(items) == limit or len(rows) == LINES_PER_READ_MAX
-        next_cursor = encode_cursor(line, str(drift), str(unseen), claimed_before) if more else None
+            key = (line, drift, unseen, claimed_before)
+        if not more and len(rows) == LINES_PER_READ_MAX:
+            key, more = (line, drift, unseen, claimed_before), True
+        next_cursor = encode_cursor(key[0], str(key[1]), str(key[2]), key[3]) if more else None
         return page_response(items, next_cursor, **await freshness(query))
 
 

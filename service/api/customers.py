@@ -8,7 +8,7 @@ from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import read_author, read_json_body
 from service.api.requests.open_query import open_query, parse_as_of, parse_limit
 from service.api.responses import json_response, page_response
-from service.formatting import decode_cursor, encode_cursor
+from service.formatting import cut_page, decode_cursor
 from service.operations.erase import erase, is_known
 from service.operations.unmerge import unmerge
 from service.queries.customers import find_survivor, load_customer
@@ -83,8 +83,8 @@ async def find_customers(request: web.Request) -> web.Response:
         raise RequestInvalid(f"exactly one of these parameters is needed: {', '.join(LOOKUP_PARAMETERS)}")
     async with open_query(request) as query:
         vault = request.app[APP_CONTEXT].vault
-        customers = await vault.find(query.connection, query.ledger.ledger_id, *lookups[0], after=after[0], limit=limit)
-        cursor = encode_cursor(customers[-1]) if len(customers) == limit else None
+        found = await vault.find(query.connection, query.ledger.ledger_id, *lookups[0], after=after[0], limit=limit + 1)
+        customers, cursor = cut_page(found, limit, lambda customer: (customer,))
         rows = await query.connection.fetch(SURVIVORS, query.ledger.ledger_id, customers)
         survivors = {row["customer"]: row["survivor"] for row in rows}
         merged = {customer: {"merged_into": survivor} for customer, survivor in survivors.items()}

@@ -19,7 +19,7 @@ from service.api.requests.admission import PAGE, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import open_query, parse_limit, parse_why
 from service.api.responses import json_response, page_response
-from service.formatting import decode_cursor, encode_cursor, encode_json, payload_json
+from service.formatting import cut_page, decode_cursor, encode_json, payload_json
 from service.parameters import parse_flag, parse_int, parse_time
 from service.queries.explain_steps import fact_json
 from service.queries.freshness import freshness
@@ -44,26 +44,23 @@ async def list_events(request: web.Request) -> web.Response:
         positions = None
         if "subject" in parameters:
             refs = await expand_reference(query, parameters["subject"])
-            rows = await query.connection.fetch(POSITIONS_OF_SUBJECT, query.ledger.ledger_id, refs, after, limit)
+            rows = await query.connection.fetch(POSITIONS_OF_SUBJECT, query.ledger.ledger_id, refs, after, limit + 1)
             positions = [row["position"] for row in rows]
         headers = await ledger_read.event_headers_after(
             query.connection,
             query.ledger.ledger_id,
             after,
-            limit,
+            limit + 1,
             kind=parameters.get("kind"),
             source=parameters.get("source"),
             since=parse_time(parameters.get("since"), "since"),
             until=parse_time(parameters.get("until"), "until"),
-            positions=positions,
+            positions=None if positions is None else positions[:limit],
         )
-        last = positions[-1] if positions else headers[-1].position if headers else after
-        more = len(headers) == limit or (positions is not None and len(positions) == limit)
-        return page_response(
-            [event_header_json(header) for header in headers],
-            encode_cursor(last) if more else None,
-            **await freshness(query),
-        )
+        shown, cursor = cut_page(headers, limit, lambda header: (header.position,))
+        if positions is not None:  # another filter may leave out some of them
+            _, cursor = cut_page(positions, limit, lambda position: (position,))
+        return page_response([event_header_json(header) for header in shown], cursor, **await freshness(query))
 
 
 async def get_event(request: web.Request) -> web.Response:

@@ -16,7 +16,7 @@ from projections.engine.programme_terms import read_terms
 from service.api.requests.admission import PAGE, TIMES, get
 from service.api.requests.open_query import open_query, parse_as_of, parse_limit
 from service.api.responses import json_response, page_response
-from service.formatting import decode_cursor, encode_cursor
+from service.formatting import cut_page, decode_cursor
 from service.queries.accounts import OPEN_LOTS, load_account
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
@@ -78,11 +78,11 @@ async def get_programme_lapses(request: web.Request) -> web.Response:
         limit = parse_limit(request)
         since = _parse_day_text(after[0], "cursor")
         rows = await query.connection.fetch(
-            LAPSES, query.ledger.ledger_id, programme, first, last, since, after[1], limit
+            LAPSES, query.ledger.ledger_id, programme, first, last, since, after[1], limit + 1
         )
-        cursor = encode_cursor(rows[-1]["expires_on"].isoformat(), rows[-1]["unit"]) if len(rows) == limit else None
+        shown, cursor = cut_page(rows, limit, lambda row: (row["expires_on"].isoformat(), row["unit"]))
         extra_fields = {"programme": programme, "from": first, "until": last}
-        return page_response([dict(row) for row in rows], cursor, **extra_fields, **await freshness(query))
+        return page_response([dict(row) for row in shown], cursor, **extra_fields, **await freshness(query))
 
 
 async def _parse_days(query: QueryContext, request: web.Request, programme: str) -> tuple[date, date]:

@@ -15,7 +15,7 @@ from service.finance.periods import (
     reopen_period,
 )
 from service.finance.requests import parse_period
-from service.formatting import decode_cursor, encode_cursor
+from service.formatting import cut_page, decode_cursor
 from service.queries.freshness import freshness
 
 
@@ -24,9 +24,9 @@ async def list_periods(request: web.Request) -> web.Response:
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = parse_limit(request)
     async with open_query(request) as query:
-        rows = await query.connection.fetch(PERIODS, query.ledger.ledger_id, after[0], limit)
-        cursor = encode_cursor(rows[-1]["period"]) if len(rows) == limit else None
-        return page_response([dict(row) for row in rows], cursor, **await freshness(query))
+        rows = await query.connection.fetch(PERIODS, query.ledger.ledger_id, after[0], limit + 1)
+        shown, cursor = cut_page(rows, limit, lambda row: (row["period"],))
+        return page_response([dict(row) for row in shown], cursor, **await freshness(query))
 
 
 async def get_period(request: web.Request) -> web.Response:

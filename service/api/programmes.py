@@ -11,7 +11,7 @@ from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import read_json_body
 from service.api.requests.open_query import open_query, parse_as_of, parse_limit
 from service.api.responses import json_response, page_response
-from service.formatting import decode_cursor, encode_cursor
+from service.formatting import cut_page, decode_cursor
 from service.operations.programme_terms import PROGRAMMES, VERSIONS, set_terms
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
@@ -29,7 +29,9 @@ async def list_programmes(request: web.Request) -> web.Response:
     limit = parse_limit(request)
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
-        ids = [row["id"] for row in await query.connection.fetch(PROGRAMMES, query.ledger.ledger_id, after[0], limit)]
+        rows = await query.connection.fetch(PROGRAMMES, query.ledger.ledger_id, after[0], limit + 1)
+        shown, cursor = cut_page(rows, limit, lambda row: (row["id"],))
+        ids = [row["id"] for row in shown]
         versions = await _versions(query, ids, times)
         items = [
             {
@@ -38,9 +40,7 @@ async def list_programmes(request: web.Request) -> web.Response:
             }
             for programme_id in ids
         ]
-        return page_response(
-            items, encode_cursor(ids[-1]) if len(ids) == limit else None, **await freshness(query, times)
-        )
+        return page_response(items, cursor, **await freshness(query, times))
 
 
 async def get_programme(request: web.Request) -> web.Response:

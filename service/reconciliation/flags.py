@@ -264,14 +264,16 @@ def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
 
     async def read(connection: Connection, query: ListQuery) -> tuple[list[OpenItem], Key | None]:
         items: list[OpenItem] = []
-        number, subject, ordinal = query.after
+        number, subject, ordinal = last = query.after
         while number < len(flags):
             flag = flags[number]
             left = query.limit - len(items)
-            rows = await connection.fetch(_page_sql(flag), query.ledger_id, query.opened_by, left, subject, ordinal)
-            items += [_item(flag, row) for row in rows]
-            if len(rows) == left:
-                return items, (number, rows[-1]["subject"], rows[-1]["ordinal"])
+            rows = await connection.fetch(_page_sql(flag), query.ledger_id, query.opened_by, left + 1, subject, ordinal)
+            shown = rows[:left]
+            items += [_item(flag, row) for row in shown]
+            last = (number, shown[-1]["subject"], shown[-1]["ordinal"]) if shown else last
+            if len(rows) > left:
+                return items, last
             number, subject, ordinal = number + 1, "", -1
         return items, None
 

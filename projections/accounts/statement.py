@@ -39,6 +39,8 @@ STATEMENT = Table(
     indexes=(
         "CREATE INDEX statement_untied ON statement (ledger_id, account_id, line) WHERE untied IS NOT NULL",
         "CREATE INDEX statement_differs ON statement (ledger_id, account_id, line) WHERE differs IS NOT NULL",
+        "CREATE INDEX statement_redemptions ON statement (ledger_id, reference, subject) "
+        "WHERE kind = 'Redeemed' AND NOT again",
     ),
     key=("account_id", "line"),
     unique_key=True,

@@ -57,10 +57,10 @@ async def list_events(request: web.Request) -> web.Response:
             until=parse_time(parameters.get("until"), "until"),
             positions=None if positions is None else positions[:limit],
         )
-        shown, cursor = cut_page(headers, limit, lambda header: (header.position,))
+        shown, following = cut_page(headers, limit, lambda header: (header.position,))
         if positions is not None:  # another filter may leave out some of them
-            _, cursor = cut_page(positions, limit, lambda position: (position,))
-        return page_response([event_header_json(header) for header in shown], cursor, **await freshness(query))
+            _, following = cut_page(positions, limit, lambda position: (position,))
+        return page_response([event_header_json(header) for header in shown], following, **await freshness(query))
 
 
 async def get_event(request: web.Request) -> web.Response:

@@ -9,10 +9,11 @@ from service.reconciliation.balances import EARLY_EXPIRIES, EXPIRIES, PROMISES, 
 from service.reconciliation.drift import DRIFT
 from service.reconciliation.flags import CONTESTED_LIST, DOUBTFUL_LIST, GAPS_LIST
 from service.reconciliation.lists import ListTotals, OpenList
+from service.reconciliation.merged_customers import MERGED_CUSTOMERS
 from service.reconciliation.misdated import MISDATED
 from service.reconciliation.obligations import REFUNDS, TRANSFERS
 from service.reconciliation.reminders import REMINDERS
-from service.reconciliation.reports import REPORTS
+from service.reconciliation.reports import REPORTS, SHARED_REDEMPTIONS
 from service.reconciliation.requests import REQUESTS
 from service.reconciliation.rewards import REWARDS
 from service.reconciliation.silence import SILENCE
@@ -31,6 +32,8 @@ LISTS: Mapping[str, OpenList] = {
         REQUESTS,
         SUMS,
         REPORTS,
+        SHARED_REDEMPTIONS,
+        MERGED_CUSTOMERS,
         MISDATED,
         CONTESTED_LIST,
         GAPS_LIST,

@@ -1,4 +1,8 @@
-"""Changes that several events report with different points. The first report in fold order counts."""
+"""Changes that several events report differently.
+
+- With different points: the first report in fold order counts.
+- For different holders: each report counts, because neither is known to be wrong.
+"""
 
 from decimal import Decimal
 from typing import Any
@@ -48,4 +52,48 @@ REPORTS = list_from_sql(
     start=("", 0),
     item=report_item,
     columns=("account", "line", "programme", "customer", "kind", "reference", "counted_position"),
+)
+
+
+SHARED = """
+    SELECT r.reference, h.holders, s.account_id, s.points, s.position, s.occurred_at, a.unit
+      FROM (SELECT reference FROM statement
+             WHERE ledger_id = $1 AND kind = 'Redeemed' AND NOT again AND reference > $4
+             GROUP BY reference HAVING min(subject) <> max(subject) ORDER BY reference LIMIT $3) r
+     CROSS JOIN LATERAL (
+            SELECT s.account_id, s.points, s.position, s.occurred_at FROM statement s
+             WHERE s.ledger_id = $1 AND s.kind = 'Redeemed' AND NOT s.again AND s.reference = r.reference
+             ORDER BY s.position DESC LIMIT 1) s
+     CROSS JOIN LATERAL (
+            SELECT array_agg(DISTINCT a.holder) AS holders FROM statement s
+              JOIN accounts a ON a.ledger_id = $1 AND a.account_id = s.account_id
+             WHERE s.ledger_id = $1 AND s.kind = 'Redeemed' AND NOT s.again AND s.reference = r.reference) h
+      JOIN accounts a ON a.ledger_id = $1 AND a.account_id = s.account_id
+     WHERE s.occurred_at <= $2
+     ORDER BY r.reference
+"""
+
+
+def shared_redemption_item(row: Any) -> OpenItem:
+    holders = ", ".join(row["holders"])
+    return OpenItem(
+        id=row["reference"],
+        amount=abs(row["points"]),
+        unit=row["unit"],
+        position=row["position"],
+        since=row["occurred_at"],
+        cause=f"It was reported for several holders ({holders}), and each of them paid. Ask the vendor which of them "
+        "redeemed. Give the points back to the others.",
+        details={"redemption": row["reference"], "holders": holders, "account": row["account_id"]},
+    )
+
+
+SHARED_REDEMPTIONS = list_from_sql(
+    "shared-redemptions",
+    "Redemptions that were reported for several holders. Each report counts",
+    page=SHARED,
+    key=("reference",),
+    start=("",),
+    item=shared_redemption_item,
+    columns=("redemption", "holders", "account"),
 )

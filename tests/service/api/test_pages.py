@@ -10,7 +10,7 @@ ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 
 async def sizes(acme: TenantClient, path: str, limit: int, **query: str) -> list[int]:
     """Return the number of items on each page."""
-    found, cursor = [], {}
+    found, cursor = list[int](), dict[str, str]()
     while True:
         page = await acme.ask_now(path, limit=str(limit), **query, **cursor)
         found.append(len(page["items"]))

@@ -26,6 +26,7 @@ from tests.support.payloads import (
     capillary,
     expired,
     issued,
+    merged,
     received,
     redeemed,
     sample,
@@ -407,6 +408,46 @@ async def test_connections_fall_silent_each_kind_by_its_own_rhythm(connection: C
     before, _ = await SILENCE.read(connection, ListQuery(ledger.ledger_id, at, later, 100, ("", "")))
     assert [item.details["connection"] for item in before] == ["one"]
     assert following is None
+
+
+# ---- one redemption of two holders, events of a merged customer ------------------------------------------------------
+
+
+async def test_a_redemption_reported_for_two_holders_is_listed_until_they_are_merged(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for customer in (1, 2):
+            await acme.deliver(issued(f"i{customer}", customer, customer, 100))
+            await acme.deliver(redeemed(f"r{customer}", 10 + customer, customer, 40, "R"))
+        await acme.deliver(redeemed("r3", 20, 1, 10, "another"))
+
+        [item] = await listed(acme, "shared-redemptions")
+        await acme.deliver(merged("m", 60, 2, 1))
+        after = await listed(acme, "shared-redemptions")
+
+        assert chosen(item, "id", "amount", "unit", "position") == ("capillary:9001:R", "40", "points", 4)
+        assert item["holders"] == "capillary:9001:1, capillary:9001:2"
+        assert after == []
+
+
+async def test_events_that_name_a_customer_after_the_merge_are_listed(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(issued("before", 10, 2, 100))
+        await acme.deliver(merged("m", 60, 2, 1))
+        assert await listed(acme, "merged-customers") == []
+        await acme.deliver(issued("late", 30, 2, 5))  # dated before the merge
+        await acme.deliver(issued("after", 90, 2, 30))
+        await acme.deliver(redeemed("spent", 95, 1, 10))
+
+        [item] = await listed(acme, "merged-customers")
+
+        assert chosen(item, "id", "amount", "unit", "merged_into", "kind") == (
+            "capillary:9001:2 4",
+            "30",
+            "points",
+            "capillary:9001:1",
+            "pointsIssued",
+        )
+        assert (await acme.ask_now(f"/v1/accounts/{ANN}"))["available"] == "125"
 
 
 # ---- pages, summary, CSV --------------------------------------------------------------------------------------------

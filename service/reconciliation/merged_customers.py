@@ -1,0 +1,61 @@
+"""Events that name a merged customer after the merge. The survivor holds their points and tier."""
+
+from typing import Any
+
+from service.reconciliation.lists import OpenItem, format_time, list_from_sql
+
+# Facts of these kinds belong to the merge, or to an event of another customer.
+OTHER_FACTS = (
+    *("HolderMergedAway", "HolderMerged", "HolderUnmerged", "TierMergedAway", "TierUnmerged", "TierAfterMerge"),
+    *("CustomersMerged", "CustomersUnmerged", "CustomerErased", "TransferSettled"),
+)
+HOLDERS = ("account", "customer")  # subjects that are a customer
+PARTS = ("badge", "membership", "milestone", "milestone_group", "partner_membership", "promotion", "streak")
+
+LATER_EVENTS = f"""
+    SELECT c.subject AS customer, c.merged_into, c.merged_at, f.position, min(f.occurred_at) AS occurred_at,
+           e.kind, e.recorded_at, p.points, p.unit
+      FROM customers c
+     CROSS JOIN LATERAL (
+            SELECT f.position, f.occurred_at, f.kind FROM facts f
+             WHERE f.ledger_id = $1 AND f.subject_kind = ANY (ARRAY{list(HOLDERS)}) AND f.subject = c.subject
+               AND f.occurred_at > c.merged_at
+            UNION ALL
+            SELECT f.position, f.occurred_at, f.kind FROM facts f
+             WHERE f.ledger_id = $1 AND f.subject_kind = ANY (ARRAY{list(PARTS)})
+               AND f.subject >= c.subject || ':' AND f.subject < c.subject || ';' AND f.occurred_at > c.merged_at) f
+      JOIN ledger.events e ON e.ledger_id = $1 AND e.position = f.position
+      LEFT JOIN LATERAL (
+            SELECT sum(abs(s.points)) AS points, min(substring(s.account_id FROM '[^:]*$')) AS unit FROM statement s
+             WHERE s.ledger_id = $1 AND s.account_id >= c.merged_into || ':' AND s.account_id < c.merged_into || ';'
+               AND s.position = f.position HAVING sum(abs(s.points)) > 0) p ON true
+     WHERE c.ledger_id = $1 AND c.merged_into IS NOT NULL AND e.source <> 'loyalty' AND e.recorded_at <= $2
+       AND f.kind <> ALL (ARRAY{list(OTHER_FACTS)}) AND (c.subject, f.position) > ($4, $5)
+     GROUP BY c.subject, c.merged_into, c.merged_at, f.position, e.kind, e.recorded_at, p.points, p.unit
+     ORDER BY c.subject, f.position LIMIT $3
+"""  # noqa: S608  # composed of our own constants only
+
+
+def later_event_item(row: Any) -> OpenItem:
+    """Return the open matter of one event."""
+    return OpenItem(
+        id=f"{row['customer']} {row['position']}",
+        amount=row["points"],
+        unit=row["unit"],
+        position=row["position"],
+        since=row["recorded_at"],
+        cause=f"The customer was merged into {row['merged_into']} at {format_time(row['merged_at'])}. The event of "
+        f"{format_time(row['occurred_at'])} counts for the survivor. Ask the vendor why it names the merged customer.",
+        details={name: row[name] for name in ("customer", "merged_into", "kind", "occurred_at")},
+    )
+
+
+MERGED_CUSTOMERS = list_from_sql(
+    "merged-customers",
+    "Events that name a merged customer after the merge. They count for the survivor",
+    page=LATER_EVENTS,
+    key=("customer", "position"),
+    start=("", 0),
+    item=later_event_item,
+    columns=("customer", "merged_into", "kind", "occurred_at"),
+)

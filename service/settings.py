@@ -47,6 +47,9 @@ class Settings(BaseSettings):
         default="127.0.0.0/8 ::1",
         description="addresses and networks of proxies, without that limit, separated by blanks",
     )
+    metrics: str | None = Field(
+        default=None, description="address and port of metrics, such as 127.0.0.1:9464; without it, none are served"
+    )
     pool_size: int = Field(default=8, ge=1, le=100, description="database connections for answers")
     memory_mib: int = Field(
         default=1024,
@@ -91,6 +94,16 @@ class Settings(BaseSettings):
             raise ValueError("it is a URL such as https://loyalty.example.com, without query and password")
         return text
 
+    @field_validator("metrics")
+    @classmethod
+    def _is_an_address(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                split_address(text)
+            except ValueError:
+                raise ValueError("it is an address and a port, such as 127.0.0.1:9464") from None
+        return text
+
     @field_validator("proxies")
     @classmethod
     def _are_networks(cls, text: str) -> str:
@@ -131,6 +144,14 @@ class Settings(BaseSettings):
     def anchor_addresses(self) -> list[str]:
         """Return the files and URLs that receive checkpoints."""
         return self.anchors.split()
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Split "host:port" or "[host]:port" into its parts. Port 0 means a free one. Raises ValueError."""
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname or parts.port is None or parts.netloc != text:
+        raise ValueError(text)
+    return parts.hostname, parts.port
 
 
 def _is_public_url(text: str) -> bool:

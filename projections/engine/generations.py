@@ -295,12 +295,14 @@ def mismatched(built_versions: Mapping[str, int], built_shapes: Mapping[str, str
 
 async def rebuild_due(connection: Connection) -> list[str]:
     """Return the names of the active generation's projections that need a rebuild."""
-    active = await active_generation(connection)
-    return (
-        list(projection_versions())
-        if is_incompatible(active.shapes)
-        else mismatched(active.versions, active.shapes or {})
-    )
+    return due_projections(await active_generation(connection))
+
+
+def due_projections(generation: Generation) -> list[str]:
+    """Return the names of a generation's projections that another version of this software made."""
+    if is_incompatible(generation.shapes):
+        return list(projection_versions())
+    return mismatched(generation.versions, generation.shapes or {})
 
 
 def projection_versions() -> dict[str, int]:

@@ -7,7 +7,8 @@ import time
 
 from aiohttp import web
 
-from ledger.errors import LedgerError, RequestInvalid
+from ledger import clock
+from ledger.errors import RequestInvalid
 from ledger.intake.identify import identify
 from ledger.parsing import BODY_BYTES_MAX, without_byte_order_mark
 from ledger.store.registry import InboundConnection
@@ -30,11 +31,12 @@ async def receive(request: web.Request) -> web.Response:
     - 413 more than BODY_BYTES_MAX; 415 unknown content coding; 503 cannot store now.
     """
     context = request.app[APP_CONTEXT]
-    inbound = await context.connections.get(request.match_info["connection_id"])
+    inbound = None
     try:
+        inbound = await context.connections.get(request.match_info["connection_id"])
         return await _store(request, inbound)
-    except (LedgerError, web.HTTPRequestTimeout) as error:
-        context.refusals.count(inbound.connection_id, error)
+    except Exception as error:
+        context.refusals.count(None if inbound is None else inbound.connection_id, error)
         raise
 
 
@@ -55,6 +57,7 @@ async def _store(request: web.Request, inbound: InboundConnection) -> web.Respon
             inbound.ledger.ledger_id, body, identify, inbound.origin(context.vault), body
         )
         outcomes = await context.appender.append(inbound.ledger.ledger_id, delivery)
+    context.instruments.observe_delivery(inbound.ledger.name, inbound.source, delivery.events, outcomes, clock.now())
     return json_response(
         {
             "ledger": inbound.ledger.name,

@@ -11,6 +11,7 @@ the database writes.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from ledger.errors import LedgerBusy, LedgerError, LedgerUnavailable
 from ledger.events import Delivery
 from ledger.privacy.vault import Vault
 from ledger.store.append import AppendResult, append
+from service.monitoring.instruments import Instruments
 
 LANES = 4  # database connections
 EVENTS_PER_COMMIT_MAX = 500
@@ -113,8 +115,12 @@ class Lane:
 class Appender:
     """Appends the deliveries of one process. Calls `on_append` after each commit."""
 
-    def __init__(self, dsn: str, vault: Vault, on_append: Callable[[], None]) -> None:
+    def __init__(
+        self, dsn: str, vault: Vault, on_append: Callable[[], None], instruments: Instruments | None = None
+    ) -> None:
         self._on_append = on_append
+        self._instruments = instruments or Instruments()
+        self._instruments.append_waiting.set_function(lambda: self._count)
         self._lanes = [Lane(dsn, vault) for _ in range(LANES)]
         self._queues: dict[int, DeliveryQueue] = {}  # of ledgers with deliveries that wait or are being appended
         self._ledgers_due: asyncio.Queue[int] = asyncio.Queue()  # ledgers that wait for a lane
@@ -181,6 +187,7 @@ class Appender:
                 del self._queues[ledger_id]
 
     async def _commit(self, lane: Lane, ledger_id: int, batch: list[WaitingDelivery]) -> None:
+        begun = time.perf_counter()
         try:
             outcomes = await lane.append(ledger_id, [waiting.delivery for waiting in batch])
         except BaseException as error:
@@ -192,6 +199,7 @@ class Appender:
             if not isinstance(error, Exception):
                 raise  # cancelled: `drain` appends the waiting deliveries
             return
+        self._instruments.observe_commit(time.perf_counter() - begun, sum(map(len, outcomes)))
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if not waiting.outcome.done():
                 waiting.outcome.set_result(outcome)

@@ -21,11 +21,13 @@ from ledger.transparency.checkpoints import read_size
 from ledger.transparency.signed_notes import COSIGNATURE, Note, cosigned_at, read_note, read_signatures, verify
 from ledger.transparency.tree_heads import SignedCheckpoint
 from ledger.transparency.witness import WitnessRequest
+from service.monitoring.instruments import Instruments
 from service.settings import Settings, WitnessAddress
 
 REQUEST_SECONDS_MAX = 15.0
 TRIES_MAX = 3
 REPLY_BYTES_MAX = 65_536
+DONE = "done"
 
 COSIGNED_SIZE = """
     SELECT coalesce(max(c.size), 0) FROM ledger.cosignatures s JOIN ledger.checkpoints c USING (ledger_id, checkpoint)
@@ -42,10 +44,11 @@ _log = logging.getLogger(__name__)
 class Publisher:
     """Publishes checkpoints in the background: one at a time for each ledger. The newest one is always the next."""
 
-    def __init__(self, dsn: str, settings: Settings) -> None:
+    def __init__(self, dsn: str, settings: Settings, instruments: Instruments) -> None:
         self._dsn = dsn
         self._witnesses = settings.witness_addresses()
         self._anchors = settings.anchor_addresses()
+        self._instruments = instruments
         self._running: dict[int, asyncio.Task[None]] = {}
         self._next: dict[int, tuple[Ledger, SignedCheckpoint]] = {}
 
@@ -69,7 +72,10 @@ class Publisher:
         while ledger_id in self._next:
             ledger, signed = self._next.pop(ledger_id)
             try:
-                await send_checkpoint(self._dsn, ledger, signed, self._witnesses, self._anchors)
+                outcomes = await send_checkpoint(self._dsn, ledger, signed, self._witnesses, self._anchors)
+                for anchor in self._anchors:
+                    if outcomes[anchor] != DONE:
+                        self._instruments.count_anchor_failure(ledger.name)
             except Exception as error:
                 _log.warning("checkpoint %s of %s: %s", signed.checkpoint, ledger.name, type(error).__name__)
 
@@ -77,7 +83,7 @@ class Publisher:
 async def send_checkpoint(
     dsn: str, ledger: Ledger, signed: SignedCheckpoint, witnesses: list[WitnessAddress], anchors: list[str]
 ) -> dict[str, str]:
-    """Send a checkpoint to all receivers at once. Return "done" or the failure, by receiver."""
+    """Send a checkpoint to all receivers at once. Return DONE or the failure, by receiver."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS_MAX)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         requests = {
@@ -89,7 +95,7 @@ async def send_checkpoint(
     for receiver, result in zip(requests, results, strict=True):
         if isinstance(result, asyncio.CancelledError):
             raise result
-        outcomes[receiver] = "done"
+        outcomes[receiver] = DONE
         if isinstance(result, BaseException):
             outcomes[receiver] = str(result) if isinstance(result, NoteWrong) else type(result).__name__
             _log.warning("checkpoint %s of %s to %s: %s", signed.checkpoint, ledger.name, receiver, outcomes[receiver])

@@ -21,6 +21,7 @@ from ledger.transparency.signer import Signer
 from ledger.transparency.tree import load_frontier, recheck_tile, seal_block
 from ledger.transparency.tree_heads import SignedCheckpoint
 from service.background.checkpoint_publisher import Publisher
+from service.monitoring.instruments import Instruments
 from service.settings import Settings
 
 POLL_SECONDS = 0.5
@@ -37,12 +38,12 @@ _log = logging.getLogger(__name__)
 class Sealer:
     """Seals the ledgers of one database, on its own connection."""
 
-    def __init__(self, dsn: str, signer: Signer, settings: Settings) -> None:
+    def __init__(self, dsn: str, signer: Signer, settings: Settings, instruments: Instruments | None = None) -> None:
         self._dsn = dsn
         self._signer = signer
         self._events = settings.checkpoint_events
         self._seconds = settings.checkpoint_seconds
-        self._publisher = Publisher(dsn, settings)
+        self._publisher = Publisher(dsn, settings, instruments or Instruments())
         self._frontiers: dict[int, Frontier] = {}
         self._next_tile: dict[int, int] = {}  # number of the next tile of leaves; it does not advance over a wrong tile
         self._wrong_ledgers: set[int] = set()  # ledgers with a wrong tile; they are not signed

@@ -22,10 +22,12 @@ from service.api.requests.app_context import APP_CONTEXT, AppContext
 from service.background.appender import Appender
 from service.background.attestation_schedule import attest_on_schedule
 from service.background.sealer import Sealer
+from service.monitoring.instruments import Instruments
 from service.operations.erase import erase_on_request
 from service.queries.batch_loader import BatchLoader
 from service.queries.reader_pool import ReaderPool
 from service.server.error_responses import explain_errors
+from service.server.request_metrics import INSTRUMENTS, measure_request
 from service.server.routes import ROUTES
 from service.settings import Settings
 
@@ -44,18 +46,25 @@ _log = logging.getLogger(__name__)
 
 
 def make_app(
-    dsn: str, settings: Settings, master_key: MasterKey, *, project: bool = True, signer: Signer | None = None
+    dsn: str,
+    settings: Settings,
+    master_key: MasterKey,
+    *,
+    project: bool = True,
+    signer: Signer | None = None,
+    instruments: Instruments | None = None,
 ) -> web.Application:
     """Return the application over a migrated database.
 
     With `project`, the projector runs in this process too. With a signer, the sealer does.
     """
-    app = web.Application(middlewares=[explain_errors], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[measure_request, explain_errors], client_max_size=BODY_BYTES_MAX)
+    app[INSTRUMENTS] = instruments = instruments or Instruments()
     app.router.add_routes(ROUTES)
     app.on_response_prepare.append(add_headers)
 
     async def run_in_background(app: web.Application) -> AsyncIterator[None]:
-        context = await _open_context(dsn, settings, master_key)
+        context = await _open_context(dsn, settings, master_key, instruments)
         app[APP_CONTEXT] = context
         app[ACCOUNT_LOADER] = BatchLoader(context.reader_pool, ACCOUNT_NOW, name_column="account_id")
         tasks = _start_tasks(context, project=project, signer=signer)
@@ -74,7 +83,7 @@ async def add_headers(_request: web.Request, response: web.StreamResponse) -> No
         response.headers["Cache-Control"] = cache_control
 
 
-async def _open_context(dsn: str, settings: Settings, master_key: MasterKey) -> AppContext:
+async def _open_context(dsn: str, settings: Settings, master_key: MasterKey, instruments: Instruments) -> AppContext:
     """Open the pools at the active generation."""
     service_pool = ReaderPool(dsn, settings.pool_size)
     reader_pool = ReaderPool(dsn, settings.pool_size, role="loyalty_reader")
@@ -88,8 +97,8 @@ async def _open_context(dsn: str, settings: Settings, master_key: MasterKey) -> 
     await progress.set_reader_generation(generation)
     await connection.close()
     vault = Vault(master_key)
-    appender = Appender(dsn, vault, progress.notify_appended)
-    return AppContext(dsn, settings, service_pool, reader_pool, master_key, vault, appender, progress)
+    appender = Appender(dsn, vault, progress.notify_appended, instruments)
+    return AppContext(dsn, settings, service_pool, reader_pool, master_key, vault, appender, progress, instruments)
 
 
 def _start_tasks(context: AppContext, *, project: bool, signer: Signer | None) -> list[asyncio.Task[None]]:
@@ -105,7 +114,7 @@ def _start_tasks(context: AppContext, *, project: bool, signer: Signer | None) -
     tasks.append(asyncio.create_task(context.memory_limit.watch()))
     tasks.append(asyncio.create_task(context.overload.loop_lag.measure()))
     if signer is not None:
-        tasks.append(asyncio.create_task(Sealer(dsn, signer, settings).run()))
+        tasks.append(asyncio.create_task(Sealer(dsn, signer, settings, context.instruments).run()))
     return tasks
 
 

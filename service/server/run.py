@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import http_parser, web
 
@@ -28,7 +29,9 @@ from service.background.attestation_schedule import attest_on_schedule
 from service.background.erased_key_scrubber import scrub_after_erasures
 from service.background.sealer import Sealer
 from service.environment import Environment, service_url
+from service.monitoring.instruments import Instruments
 from service.server.app import make_app
+from service.server.metrics_listener import metrics_listener
 from service.server.projector_process import projector_process
 from service.server.protocol import ConnectionLimits, LimitedRunner
 from service.startup_checks import check_role
@@ -72,7 +75,15 @@ async def running_service(environment: Environment, host: str, port: int, *, pro
     Raises OSError if it cannot listen there.
     """
     signer = environment.signer if project and environment.settings.seal else None
-    app = make_app(environment.dsn, environment.settings, environment.master_key, project=False, signer=signer)
+    instruments = Instruments()
+    app = make_app(
+        environment.dsn,
+        environment.settings,
+        environment.master_key,
+        project=False,
+        signer=signer,
+        instruments=instruments,
+    )
     if project:
         app.cleanup_ctx.append(projector_process(environment.dsn))
     runner = LimitedRunner(
@@ -101,7 +112,8 @@ async def running_service(environment: Environment, host: str, port: int, *, pro
             raise OSError(error.errno, f"Cannot listen on port {port} of {host}: {reason}") from error
         url = service_url(host, runner.addresses[0][1])
         with environment.write_address_file(url):
-            yield url
+            async with metrics_listener(environment.dsn, environment.settings, instruments):
+                yield url
     finally:
         for task in (supervision, scrubbing):
             if task is not None:
@@ -132,12 +144,21 @@ async def run_projector(environment: Environment, ready: Callable[[], Awaitable[
         return
     preparation.result()
     await ready()
+    instruments = Instruments()
+    async with metrics_listener(environment.dsn, environment.settings, instruments):
+        await _project_until(stop_wait, environment, instruments)
+
+
+async def _project_until(stop_wait: "asyncio.Task[Any]", environment: Environment, instruments: Instruments) -> None:
+    """Run the projector and the sealer until `stop_wait` is done. Raises the error of a task that failed."""
     tasks = [
         asyncio.create_task(Projector(environment.dsn, ProjectionProgress()).run()),
         asyncio.create_task(clock.follow_database_clock(environment.dsn)),
     ]
     if environment.settings.seal:
-        tasks.append(asyncio.create_task(Sealer(environment.dsn, environment.signer, environment.settings).run()))
+        tasks.append(
+            asyncio.create_task(Sealer(environment.dsn, environment.signer, environment.settings, instruments).run())
+        )
     if environment.settings.attest_hours:
         vault = Vault(environment.master_key)
         tasks.append(asyncio.create_task(attest_on_schedule(environment.dsn, vault, environment.settings.attest_hours)))

@@ -25,6 +25,7 @@ from service.api.requests.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, WA
 from service.api.requests.ttl_cache import CACHED_CALLERS_MAX, TtlCache
 from service.background.appender import Appender
 from service.background.memory_limit import MemoryLimit
+from service.monitoring.instruments import Instruments
 from service.parameters import parse_int
 from service.queries.reader_pool import ReaderPool
 from service.settings import Settings
@@ -52,6 +53,7 @@ class AppContext:
         vault: Vault,
         appender: Appender,
         progress: ProjectionProgress,
+        instruments: Instruments,
     ) -> None:
         self.dsn = dsn
         self.settings = settings
@@ -61,12 +63,13 @@ class AppContext:
         self.vault = vault
         self.appender = appender
         self.progress = progress
+        self.instruments = instruments
         self.query_shares = RequestShares(max(1, settings.pool_size // 2), WAITING_MAX)
         self.heavy_query_shares = RequestShares(HEAVY_MAX, HEAVY_WAITING_MAX)
         self.rebuild_task: asyncio.Task[Any] | None = None  # the rebuild that runs in this process, started over HTTP
         self.body_budget = BodyBudget()
         self.overload = Overload()
-        self.refusals = Refusals()
+        self.refusals = Refusals(instruments)
         self.refusal_delay = RefusalDelay()
         self.large_bodies = LargeBodyWorker()
         self.memory_limit = MemoryLimit(settings.memory_mib, vault.clear_caches)

@@ -1,4 +1,4 @@
-"""Log refused deliveries: one line a minute for each connection, with the reasons but no content of the deliveries.
+"""Count and log refused deliveries: one line a minute for each connection, with the reasons but no content.
 
 Without it a wrong secret shows only at the vendor, which stops sending after some days.
 """
@@ -10,6 +10,7 @@ from collections import Counter
 from aiohttp import web
 
 from ledger import errors
+from service.monitoring.instruments import Instruments
 
 SECONDS_PER_LINE = 60.0
 CONNECTIONS_MAX = 10_000  # with refused deliveries within one minute; only known connections are counted
@@ -20,12 +21,19 @@ _log = logging.getLogger(__name__)
 class Refusals:
     """Counts refused deliveries by connection and reason until they are logged."""
 
-    def __init__(self) -> None:
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
         self._counts: dict[str, Counter[str]] = {}
 
-    def count(self, connection_id: str, error: Exception) -> None:
-        """Count one refused delivery. The first is logged at once. Those of the minute after it are logged together."""
+    def count(self, connection_id: str | None, error: Exception) -> None:
+        """Count one refused delivery. The first is logged at once. Those of the minute after it are logged together.
+
+        Without a known connection nothing is logged: anyone may send to any path.
+        """
         reason = reason_of(error)
+        self._instruments.count_refusal(reason)
+        if connection_id is None:
+            return
         counts = self._counts.get(connection_id)
         if counts is not None:
             counts[reason] += 1
@@ -54,6 +62,7 @@ def reason_of(error: Exception) -> str:
 
 REASONS: dict[type[Exception], str] = {
     errors.BadCredentials: "credentials",
+    errors.ConnectionUnknown: "unknown_connection",
     errors.DeliveryTooLarge: "too_large",
     errors.CodingUnknown: "coding",
     errors.RequestInvalid: "invalid",

@@ -1,0 +1,1 @@
+"""Metrics of the service and its database, and the conditions that alert an operator."""

@@ -53,15 +53,7 @@ class BadgeEarningRow(NamedTuple):
     position: Position
 
 
-BADGES_TABLE = Table(
-    "badges",
-    BadgeRow,
-    indexes=(
-        "CREATE INDEX badges_customer ON badges (ledger_id, customer)",
-        "CREATE INDEX badges_flagged ON badges (ledger_id, subject) WHERE missing_count > 0",
-    ),
-)
-
+BADGES_TABLE = Table("badges", BadgeRow, {"flagged": "(ledger_id, subject) WHERE missing_count > 0"})
 BADGE_EARNINGS_TABLE = Table("badge_earnings", BadgeEarningRow, key=("earn",))
 
 

@@ -60,13 +60,10 @@ class BillRow(NamedTuple):
 BILLS_TABLE = Table(
     "bills",
     BillRow,
-    indexes=(
-        "CREATE INDEX bills_named_before ON bills USING gin (named_before) WHERE named_before IS NOT NULL",
-        "CREATE INDEX bills_customer ON bills (ledger_id, customer)",
-        "CREATE INDEX bills_number ON bills (ledger_id, number)",
-        "CREATE INDEX bills_flagged ON bills (ledger_id, subject) "
-        "WHERE incomplete OR delivery_status_unknown OR entered_in_future",
-    ),
+    {
+        "number": "(ledger_id, number)",
+        "flagged": "(ledger_id, subject) WHERE incomplete OR delivery_status_unknown OR entered_in_future",
+    },
 )
 
 

@@ -34,11 +34,7 @@ class CardRow(NamedTuple):
     last_position: Position
 
 
-CARDS_TABLE = Table(
-    "cards",
-    CardRow,
-    indexes=("CREATE INDEX cards_flagged ON cards (ledger_id, subject) WHERE gap",),
-)
+CARDS_TABLE = Table("cards", CardRow, {"flagged": "(ledger_id, subject) WHERE gap"})
 
 
 def update(card: Card, fact: CardUpdated, occurrence: Occurrence) -> None:

@@ -153,12 +153,7 @@ class CouponRow(NamedTuple):
 COUPONS_TABLE = Table(
     "coupons",
     CouponRow,
-    indexes=(
-        "CREATE INDEX coupons_named_before ON coupons USING gin (named_before) WHERE named_before IS NOT NULL",
-        "CREATE INDEX coupons_customer ON coupons (ledger_id, customer)",
-        "CREATE INDEX coupons_flagged ON coupons (ledger_id, subject) "
-        "WHERE over_redeemed OR reversed_unseen OR claim_differs OR incomplete",
-    ),
+    {"flagged": "(ledger_id, subject) WHERE over_redeemed OR reversed_unseen OR claim_differs OR incomplete"},
 )
 
 

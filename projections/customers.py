@@ -77,12 +77,11 @@ class CustomerRow(NamedTuple):
 CUSTOMERS_TABLE = Table(
     "customers",
     CustomerRow,
-    indexes=(
-        "CREATE INDEX customers_named_before ON customers USING gin (named_before) WHERE named_before IS NOT NULL",
-        "CREATE INDEX customers_to_erase ON customers (ledger_id, subject) WHERE deletion_approved_at IS NOT NULL",
-        "CREATE INDEX customers_merged_into ON customers (ledger_id, merged_into) WHERE merged_into IS NOT NULL",
-        "CREATE INDEX customers_flagged ON customers (ledger_id, subject) WHERE incomplete",
-    ),
+    {
+        "to_erase": "(ledger_id, subject) WHERE deletion_approved_at IS NOT NULL",
+        "merged_into": "(ledger_id, merged_into) WHERE merged_into IS NOT NULL",
+        "flagged": "(ledger_id, subject) WHERE incomplete",
+    },
 )
 
 

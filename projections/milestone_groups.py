@@ -69,14 +69,8 @@ class MilestoneGroupTargetRow(NamedTuple):
 
 
 MILESTONE_GROUPS_TABLE = Table(
-    "milestone_groups",
-    MilestoneGroupRow,
-    indexes=(
-        "CREATE INDEX milestone_groups_customer ON milestone_groups (ledger_id, customer)",
-        "CREATE INDEX milestone_groups_flagged ON milestone_groups (ledger_id, subject) WHERE contested",
-    ),
+    "milestone_groups", MilestoneGroupRow, {"flagged": "(ledger_id, subject) WHERE contested"}
 )
-
 MILESTONE_GROUP_TARGETS_TABLE = Table("milestone_group_targets", MilestoneGroupTargetRow, key=("target",))
 
 

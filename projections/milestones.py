@@ -75,14 +75,7 @@ class MilestoneRow(NamedTuple):
     last_position: Position
 
 
-MILESTONES_TABLE = Table(
-    "milestones",
-    MilestoneRow,
-    indexes=(
-        "CREATE INDEX milestones_customer ON milestones (ledger_id, customer)",
-        "CREATE INDEX milestones_flagged ON milestones (ledger_id, subject) WHERE contested",
-    ),
-)
+MILESTONES_TABLE = Table("milestones", MilestoneRow, {"flagged": "(ledger_id, subject) WHERE contested"})
 
 
 def enrol(milestone: Milestone, fact: MilestoneEnrolled, occurrence: Occurrence) -> None:

@@ -80,13 +80,11 @@ class OrderItemRow(NamedTuple):
 ORDER_ITEMS_TABLE = Table(
     "order_items",
     OrderItemRow,
-    indexes=(
-        "CREATE INDEX order_items_named_before ON order_items USING gin (named_before) WHERE named_before IS NOT NULL",
-        "CREATE INDEX order_items_customer ON order_items (ledger_id, customer)",
-        "CREATE INDEX order_items_order ON order_items (ledger_id, order_id)",
-        "CREATE INDEX order_items_refund ON order_items (ledger_id, subject) WHERE refund = 'due'",
-        "CREATE INDEX order_items_flagged ON order_items (ledger_id, subject) WHERE contested OR contradicted",
-    ),
+    {
+        "order": "(ledger_id, order_id)",
+        "refund": "(ledger_id, subject) WHERE refund = 'due'",
+        "flagged": "(ledger_id, subject) WHERE contested OR contradicted",
+    },
 )
 
 

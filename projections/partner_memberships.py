@@ -84,13 +84,8 @@ class PartnerIntervalRow(NamedTuple):
 PARTNER_MEMBERSHIPS_TABLE = Table(
     "partner_memberships",
     PartnerMembershipRow,
-    indexes=(
-        "CREATE INDEX partner_memberships_customer ON partner_memberships (ledger_id, customer)",
-        "CREATE INDEX partner_memberships_flagged ON partner_memberships (ledger_id, subject) WHERE gap",
-        "CREATE INDEX partner_memberships_differ ON partner_memberships (ledger_id, subject) WHERE claim_differs",
-    ),
+    {"flagged": "(ledger_id, subject) WHERE gap", "differ": "(ledger_id, subject) WHERE claim_differs"},
 )
-
 PARTNER_HISTORY_TABLE = Table("partner_membership_history", PartnerIntervalRow, key=("ordinal",))
 
 

@@ -39,7 +39,6 @@ class PeriodTotalRow(NamedTuple):
 
 
 PERIODS_TABLE = Table("periods", PeriodRow)
-
 TOTALS_TABLE = Table("period_totals", PeriodTotalRow, key=("programme", "unit"))
 
 

@@ -96,15 +96,7 @@ class PromotionEarnedRow(NamedTuple):
     incomplete: Annotated[bool, "the earning was not recorded"]
 
 
-PROMOTIONS_TABLE = Table(
-    "promotions",
-    PromotionRow,
-    indexes=(
-        "CREATE INDEX promotions_customer ON promotions (ledger_id, customer)",
-        "CREATE INDEX promotions_flagged ON promotions (ledger_id, subject) WHERE incomplete",
-    ),
-)
-
+PROMOTIONS_TABLE = Table("promotions", PromotionRow, {"flagged": "(ledger_id, subject) WHERE incomplete"})
 PROMOTION_ISSUALS_TABLE = Table("promotion_issuals", PromotionIssualRow, key=("issual",))
 
 PROMOTIONS_EARNED_TABLE = Table("promotions_earned", PromotionEarnedRow, key=("earned",))

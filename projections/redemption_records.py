@@ -43,11 +43,7 @@ class RedemptionRecordRow(NamedTuple):
 
 
 REDEMPTION_RECORDS_TABLE = Table(
-    "redemption_records",
-    RedemptionRecordRow,
-    indexes=(
-        "CREATE INDEX redemption_records_flagged ON redemption_records (ledger_id, subject) WHERE incomplete OR undone",
-    ),
+    "redemption_records", RedemptionRecordRow, {"flagged": "(ledger_id, subject) WHERE incomplete OR undone"}
 )
 
 

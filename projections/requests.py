@@ -85,13 +85,11 @@ class RequestRow(NamedTuple):
 REQUESTS_TABLE = Table(
     "requests",
     RequestRow,
-    indexes=(
-        "CREATE INDEX requests_named_before ON requests USING gin (named_before) WHERE named_before IS NOT NULL",
-        "CREATE INDEX requests_customer ON requests (ledger_id, customer)",
-        "CREATE INDEX requests_state ON requests (ledger_id, state, updated_at)",
-        "CREATE INDEX requests_approved ON requests (ledger_id, subject) WHERE state = 'approved'",
-        "CREATE INDEX requests_flagged ON requests (ledger_id, subject) WHERE contested",
-    ),
+    {
+        "state": "(ledger_id, state, updated_at)",
+        "approved": "(ledger_id, subject) WHERE state = 'approved'",
+        "flagged": "(ledger_id, subject) WHERE contested",
+    },
 )
 
 

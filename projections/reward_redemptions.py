@@ -71,14 +71,10 @@ class RewardRedemptionRow(NamedTuple):
 REWARD_REDEMPTIONS_TABLE = Table(
     "reward_redemptions",
     RewardRedemptionRow,
-    indexes=(
-        "CREATE INDEX reward_redemptions_named_before ON reward_redemptions USING gin (named_before) "
-        "WHERE named_before IS NOT NULL",
-        "CREATE INDEX reward_redemptions_customer ON reward_redemptions (ledger_id, customer)",
-        "CREATE INDEX reward_redemptions_not_given ON reward_redemptions (ledger_id, subject) "
-        "WHERE state IN ('failed', 'rolled_back')",
-        "CREATE INDEX reward_redemptions_contested ON reward_redemptions (ledger_id, subject) WHERE contested",
-    ),
+    {
+        "not_given": "(ledger_id, subject) WHERE state IN ('failed', 'rolled_back')",
+        "contested": "(ledger_id, subject) WHERE contested",
+    },
 )
 
 

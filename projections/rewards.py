@@ -108,12 +108,8 @@ class RewardTextRow(NamedTuple):
 REWARDS_TABLE = Table(
     "rewards",
     RewardRow,
-    indexes=(
-        "CREATE INDEX rewards_flagged ON rewards (ledger_id, subject) WHERE incomplete",
-        "CREATE INDEX rewards_differ ON rewards (ledger_id, subject) WHERE claim_differs",
-    ),
+    {"flagged": "(ledger_id, subject) WHERE incomplete", "differ": "(ledger_id, subject) WHERE claim_differs"},
 )
-
 REWARD_VERSIONS_TABLE = Table("reward_versions", RewardVersionRow, key=("version",))
 
 REWARD_TEXTS_TABLE = Table("reward_texts", RewardTextRow, key=("ordinal",))

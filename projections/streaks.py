@@ -98,13 +98,8 @@ class StreakLevelRow(NamedTuple):
 STREAKS_TABLE = Table(
     "streaks",
     StreakRow,
-    indexes=(
-        "CREATE INDEX streaks_customer ON streaks (ledger_id, customer)",
-        "CREATE INDEX streaks_flagged ON streaks (ledger_id, subject) "
-        "WHERE contested OR incomplete OR told_after_unenrolment > 0",
-    ),
+    {"flagged": "(ledger_id, subject) WHERE contested OR incomplete OR told_after_unenrolment > 0"},
 )
-
 STREAK_LEVELS_TABLE = Table("streak_levels", StreakLevelRow, key=("level",))
 
 

@@ -8,8 +8,8 @@
 `| None` makes a column nullable. In `Annotated`, a text describes the column to users, and an `SqlType` names its type.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
@@ -51,17 +51,17 @@ class Column(NamedTuple):
     sql_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """One table of a projection. Its first columns are `ledger_id int, subject text`; the fields of `row` follow.
 
     A column with a position is named "position" or ends in "_position". Digests leave these columns out, because only
-    positions depend on the order of arrival.
+    positions depend on the order of arrival. A column `customer` is indexed, and so are previous owners.
     """
 
     name: str
     row: type[Row]  # a NamedTuple
-    indexes: tuple[str, ...] = ()  # further than the primary key
+    indexes: Mapping[str, str] = field(default_factory=dict)  # name -> SQL after CREATE INDEX <table>_<name> ON <table>
     key: tuple[str, ...] = ()  # columns that identify a row within its subject
     unique_key: bool = False  # the key identifies a row within its ledger; the subject is indexed
     append_only: bool = False  # rows are only added, at least one for each fact, and come from `take_rows`
@@ -84,10 +84,17 @@ class Table:
     def index(self) -> tuple[str, ...]:
         """Statements that create the primary key and the indexes."""
         key = ", ".join(("ledger_id", *self.key) if self.unique_key else ("ledger_id", "subject", *self.key))
-        statements = [f"ALTER TABLE {self.name} ADD PRIMARY KEY ({key})"]
+        indexes = dict(self.indexes)
         if self.unique_key:
-            statements.append(f"CREATE INDEX {self.name}_subject ON {self.name} (ledger_id, subject)")
-        return *statements, *self.indexes
+            indexes["subject"] = "(ledger_id, subject)"
+        if "customer" in self.columns:
+            indexes["customer"] = "(ledger_id, customer)"
+        if "named_before" in self.columns:
+            indexes["named_before"] = "USING gin (named_before) WHERE named_before IS NOT NULL"
+        return (
+            f"ALTER TABLE {self.name} ADD PRIMARY KEY ({key})",
+            *(f"CREATE INDEX {self.name}_{name} ON {self.name} {definition}" for name, definition in indexes.items()),
+        )
 
 
 @cache

@@ -71,12 +71,11 @@ class TransferRow(NamedTuple):
 TRANSFERS_TABLE = Table(
     "transfers",
     TransferRow,
-    indexes=(
-        "CREATE INDEX transfers_named_before ON transfers USING gin (named_before) WHERE named_before IS NOT NULL",
-        "CREATE INDEX transfers_sender ON transfers (ledger_id, sender)",
-        "CREATE INDEX transfers_receiver ON transfers (ledger_id, receiver)",
-        "CREATE INDEX transfers_open ON transfers (ledger_id, subject) WHERE status <> 'completed' OR differs",
-    ),
+    {
+        "sender": "(ledger_id, sender)",
+        "receiver": "(ledger_id, receiver)",
+        "open": "(ledger_id, subject) WHERE status <> 'completed' OR differs",
+    },
 )
 
 

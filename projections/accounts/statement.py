@@ -36,12 +36,11 @@ class Line(NamedTuple):
 STATEMENT = Table(
     "statement",
     Line,
-    indexes=(
-        "CREATE INDEX statement_untied ON statement (ledger_id, account_id, line) WHERE untied IS NOT NULL",
-        "CREATE INDEX statement_differs ON statement (ledger_id, account_id, line) WHERE differs IS NOT NULL",
-        "CREATE INDEX statement_redemptions ON statement (ledger_id, reference, subject) "
-        "WHERE kind = 'Redeemed' AND NOT again",
-    ),
+    {
+        "untied": "(ledger_id, account_id, line) WHERE untied IS NOT NULL",
+        "differs": "(ledger_id, account_id, line) WHERE differs IS NOT NULL",
+        "redemptions": "(ledger_id, reference, subject) WHERE kind = 'Redeemed' AND NOT again",
+    },
     key=("account_id", "line"),
     unique_key=True,
     append_only=True,

@@ -54,13 +54,12 @@ class AccountRow(NamedTuple):
 ACCOUNTS = Table(
     "accounts",
     AccountRow,
-    indexes=(
-        "CREATE INDEX accounts_customer ON accounts (ledger_id, customer)",
-        "CREATE INDEX accounts_programme ON accounts (ledger_id, programme, account_id)",
-        "CREATE INDEX accounts_drift ON accounts (ledger_id, account_id) WHERE drift <> 0 OR missing <> 0",
-        "CREATE INDEX accounts_flagged ON accounts (ledger_id, account_id) WHERE incomplete OR contested",
-        "CREATE INDEX accounts_expired_early ON accounts (ledger_id, account_id) WHERE expired_early > 0",
-    ),
+    {
+        "programme": "(ledger_id, programme, account_id)",
+        "drift": "(ledger_id, account_id) WHERE drift <> 0 OR missing <> 0",
+        "flagged": "(ledger_id, account_id) WHERE incomplete OR contested",
+        "expired_early": "(ledger_id, account_id) WHERE expired_early > 0",
+    },
     key=("account_id",),
     unique_key=True,
 )
@@ -93,12 +92,11 @@ class LotRow(NamedTuple):
 LOTS = Table(
     "lots",
     LotRow,
-    indexes=(
-        "CREATE INDEX lots_lapses ON lots (ledger_id, programme, expires_on, unit) "
-        "INCLUDE (account_id, remaining) WHERE remaining > 0 AND expires_on IS NOT NULL",
-        "CREATE INDEX lots_due ON lots (ledger_id, lapses_at, account_id, lot_id) "
-        "WHERE remaining > 0 AND lapses_at IS NOT NULL",
-    ),
+    {
+        "lapses": "(ledger_id, programme, expires_on, unit) INCLUDE (account_id, remaining) "
+        "WHERE remaining > 0 AND expires_on IS NOT NULL",
+        "due": "(ledger_id, lapses_at, account_id, lot_id) WHERE remaining > 0 AND lapses_at IS NOT NULL",
+    },
     key=("account_id", "lot_id"),
     unique_key=True,
 )
@@ -123,9 +121,7 @@ class PromiseRow(NamedTuple):
 PROMISES = Table(
     "promises",
     PromiseRow,
-    indexes=(
-        "CREATE INDEX promises_open ON promises (ledger_id, converts_on, account_id, promise_id) WHERE remaining > 0",
-    ),
+    {"open": "(ledger_id, converts_on, account_id, promise_id) WHERE remaining > 0"},
     key=("account_id", "promise_id"),
     unique_key=True,
 )
@@ -159,7 +155,7 @@ class ReminderRow(NamedTuple):
 REMINDERS = Table(
     "reminders",
     ReminderRow,
-    indexes=("CREATE INDEX reminders_differ ON reminders (ledger_id, account_id, expires_on) WHERE claimed <> held",),
+    {"differ": "(ledger_id, account_id, expires_on) WHERE claimed <> held"},
     key=("account_id", "expires_on"),
     unique_key=True,
 )

@@ -64,23 +64,13 @@ CURRENT_COLUMNS = [
     "renewed_at",
 ]
 
-TIERS_TABLE = Table(
-    "tiers",
-    TierRow,
-    indexes=(
-        "CREATE INDEX tiers_customer ON tiers (ledger_id, customer)",
-        "CREATE INDEX tiers_differ ON tiers (ledger_id, subject) WHERE claim_differs",
-    ),
-)
+TIERS_TABLE = Table("tiers", TierRow, {"differ": "(ledger_id, subject) WHERE claim_differs"})
 
 
 TIER_HISTORY_TABLE = Table(
     "tier_history",
     TierStayRow,
-    indexes=(
-        "CREATE INDEX tier_history_flagged ON tier_history (ledger_id, subject, ordinal) "
-        "WHERE gap OR contradiction OR until_unreadable",
-    ),
+    {"flagged": "(ledger_id, subject, ordinal) WHERE gap OR contradiction OR until_unreadable"},
     key=("ordinal",),
 )
 

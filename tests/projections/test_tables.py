@@ -47,12 +47,17 @@ def test_annotations_give_types_and_descriptions_of_columns() -> None:
 
 
 def test_a_key_within_a_subject_begins_with_the_subject() -> None:
-    assert Table("stamps", StampRow, key=("customer",)).index == (
+    indexes = {"flagged": "(ledger_id, subject) WHERE stamps > 9"}
+
+    assert Table("stamps", StampRow, indexes, key=("customer",)).index == (
         "ALTER TABLE stamps ADD PRIMARY KEY (ledger_id, subject, customer)",
+        "CREATE INDEX stamps_flagged ON stamps (ledger_id, subject) WHERE stamps > 9",
+        "CREATE INDEX stamps_customer ON stamps (ledger_id, customer)",
     )
     assert Table("stamps", StampRow, key=("customer",), unique_key=True).index == (
         "ALTER TABLE stamps ADD PRIMARY KEY (ledger_id, customer)",
         "CREATE INDEX stamps_subject ON stamps (ledger_id, subject)",
+        "CREATE INDEX stamps_customer ON stamps (ledger_id, customer)",
     )
 
 

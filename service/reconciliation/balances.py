@@ -1,19 +1,20 @@
 """Lists about balances: unreported expiries, early expiries, overdue promises, and totals that differ from their
 parts."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from ledger.decimals import format_decimal
-from service.reconciliation.lists import OpenItem, list_from_sql
+from service.reconciliation.lists import list_from_sql
 
 EXPIRY_GRACE = timedelta(days=7)  # vendors' expiry jobs run at intervals
 PROMISE_GRACE = timedelta(days=2)
 
 UNREPORTED = """
-    SELECT l.account_id, l.lot_id, l.remaining, l.expired, l.expires_on, l.lapses_at, l.position, l.origin,
-           l.bill_number, a.unit, a.programme, a.customer, a.claimed_at, a.drift, a.missing, a.last_at,
+    SELECT l.account_id || ' ' || l.lot_id AS id, l.account_id AS account, l.lot_id AS lot, l.remaining AS amount,
+           l.expires_on, l.lapses_at AS since, l.position, l.origin, l.bill_number,
+           a.unit, a.programme, a.customer, a.claimed_at, a.drift, a.missing, a.last_at,
            due.lots AS lots_due, due.remaining AS remaining_due, due.expired AS expired_due
       FROM lots l JOIN accounts a ON a.ledger_id = l.ledger_id AND a.account_id = l.account_id
       CROSS JOIN LATERAL (
@@ -33,19 +34,6 @@ UNREPORTED_IN_ALL = """
 """
 
 
-def unreported_expiry_item(row: Any) -> OpenItem:
-    names = ("programme", "customer", "expires_on", "origin", "bill_number")
-    return OpenItem(
-        id=f"{row['account_id']} {row['lot_id']}",
-        amount=row["remaining"],
-        unit=row["unit"],
-        position=row["position"],
-        since=row["lapses_at"],
-        cause=_cause_unreported(row),
-        details={"account": row["account_id"], "lot": row["lot_id"], **{name: row[name] for name in names}},
-    )
-
-
 def _cause_unreported(row: Any) -> str:
     """Write how many points the vendor reported as expired, and whether its later claims still count the rest."""
     if row["expired_due"]:
@@ -54,17 +42,17 @@ def _cause_unreported(row: Any) -> str:
         if row["lots_due"] > 1:
             lapsed = f"the {due} lapsed points of this account"
             cause = f"The vendor reported {reported} of {lapsed} as expired, without naming the lots."
-    elif row["last_at"] is None or row["last_at"] < row["lapses_at"]:
+    elif row["last_at"] is None or row["last_at"] < row["since"]:
         return "The vendor has sent no event of this account since the lot's last day."
     else:
         cause = "The vendor has not reported its expiry."
     claimed_at: datetime | None = row["claimed_at"]
-    if claimed_at is None or claimed_at < row["lapses_at"]:
+    if claimed_at is None or claimed_at < row["since"]:
         return f"{cause} No later balance from the vendor shows whether it still counts the rest."
     if not row["drift"] and not row["missing"]:
         return f"{cause} Its later claims agree that all of it lapsed."
     drift = format_decimal(row["drift"])
-    if row["drift"] in (row["remaining"], row["remaining_due"]):
+    if row["drift"] in (row["amount"], row["remaining_due"]):
         return f"{cause} It claims {drift} more than our balance, the same amount: it may still count them."
     return f"{cause} The cause is not known: its last claim differs by {drift}. See the list `drift`."
 
@@ -75,15 +63,16 @@ EXPIRIES = list_from_sql(
     "Lots past their last day whose expiry the vendor has not reported",
     page=UNREPORTED,
     totals=UNREPORTED_IN_ALL,
-    key=("lapses_at", "account_id", "lot_id"),
+    key=("since", "account", "lot"),
     start=(EPOCH, "", ""),
-    item=unreported_expiry_item,
+    cause=_cause_unreported,
     columns=("account", "lot", "programme", "customer", "expires_on", "origin", "bill_number"),
     grace=EXPIRY_GRACE,
 )
 
 EARLY = """
-    SELECT account_id, programme, unit, customer, expired_early, expired_early_at, expired_early_position
+    SELECT account_id AS id, programme, unit, customer, expired_early AS amount, expired_early_at AS since,
+           expired_early_position AS position
       FROM accounts
      WHERE ledger_id = $1 AND expired_early > 0 AND expired_early_at <= $2 AND account_id > $4
      ORDER BY account_id LIMIT $3
@@ -96,36 +85,22 @@ EARLY_IN_ALL = """
 """
 
 
-def early_expiry_item(row: Any) -> OpenItem:
-    return OpenItem(
-        id=row["account_id"],
-        amount=row["expired_early"],
-        unit=row["unit"],
-        position=row["expired_early_position"],
-        since=row["expired_early_at"],
-        cause=(
-            "The cause is not known. The vendor may have moved a day without an event, may use another time zone, "
-            "may have "
-            "expired points of a credit that never arrived, or may have reported an expiry twice."
-        ),
-        details={"programme": row["programme"], "customer": row["customer"]},
-    )
-
-
 EARLY_EXPIRIES = list_from_sql(
     "early-expiries",
     "Accounts with points that the vendor reported as expired before their day",
     page=EARLY,
     totals=EARLY_IN_ALL,
-    key=("account_id",),
+    key=("id",),
     start=("",),
-    item=early_expiry_item,
+    cause="The cause is not known. The vendor may have moved a day without an event, may use another time zone, may "
+    "have expired points of a credit that never arrived, or may have reported an expiry twice.",
     columns=("programme", "customer"),
 )
 
 OVERDUE = """
-    SELECT p.account_id, p.promise_id, p.points, p.remaining, p.converted, p.converts_on, p.promised_at,
-           p.bill_number, p.position, a.unit, a.programme, a.customer
+    SELECT p.account_id || ' ' || p.promise_id AS id, p.account_id AS account, p.promise_id AS promise, p.points,
+           p.remaining AS amount, p.converted, p.converts_on, p.promised_at, p.bill_number, p.position, a.unit,
+           p.converts_on::timestamp AT TIME ZONE 'UTC' AS since, a.programme, a.customer
       FROM promises p JOIN accounts a ON a.ledger_id = p.ledger_id AND a.account_id = p.account_id
      WHERE p.ledger_id = $1 AND p.remaining > 0 AND p.converts_on <= ($2::timestamptz AT TIME ZONE 'UTC')::date
        AND (p.converts_on, p.account_id, p.promise_id) > ($4, $5, $6)
@@ -140,23 +115,13 @@ OVERDUE_IN_ALL = """
 """
 
 
-def overdue_promise_item(row: Any) -> OpenItem:
+def _cause_overdue(row: Any) -> str:
     conversion = "no conversion was reported"
     if row["converted"]:
         conversion = f"{format_decimal(row['converted'])} of {format_decimal(row['points'])} were converted"
-    names = ("programme", "customer", "converts_on", "promised_at", "bill_number")
-    return OpenItem(
-        id=f"{row['account_id']} {row['promise_id']}",
-        amount=row["remaining"],
-        unit=row["unit"],
-        position=row["position"],
-        since=datetime.combine(row["converts_on"], time(), UTC),
-        cause=(
-            f"The day has passed and {conversion}. The cause is not known: an event never arrived, the vendor is late, "
-            "or the "
-            "vendor withdrew the promise."
-        ),
-        details={"account": row["account_id"], "promise": row["promise_id"], **{name: row[name] for name in names}},
+    return (
+        f"The day has passed and {conversion}. The cause is not known: an event never arrived, the vendor is late, or "
+        "the vendor withdrew the promise."
     )
 
 
@@ -165,16 +130,17 @@ PROMISES = list_from_sql(
     "Promised points past the day on which they should become spendable",
     page=OVERDUE,
     totals=OVERDUE_IN_ALL,
-    key=("converts_on", "account_id", "promise_id"),
+    key=("converts_on", "account", "promise"),
     start=(date.min, "", ""),
-    item=overdue_promise_item,
+    cause=_cause_overdue,
     columns=("account", "promise", "programme", "customer", "converts_on", "promised_at", "bill_number"),
     grace=PROMISE_GRACE,
 )
 
 UNTIED = """
-    SELECT s.account_id, s.line, s.kind, s.untied, s.reference, s.occurred_at, s.position, a.unit, a.programme,
-           a.customer, s.postings = '[]' AS unplaced
+    SELECT s.account_id || ' ' || s.line AS id, s.account_id AS account, s.line, s.kind, s.untied AS amount,
+           s.reference, s.occurred_at AS since, s.position, a.unit, a.programme, a.customer,
+           s.postings = '[]' AS unplaced
       FROM statement s JOIN accounts a ON a.ledger_id = s.ledger_id AND a.account_id = s.account_id
      WHERE s.ledger_id = $1 AND s.untied IS NOT NULL AND s.occurred_at <= $2 AND (s.account_id, s.line) > ($4, $5)
      ORDER BY s.account_id, s.line LIMIT $3
@@ -187,25 +153,12 @@ UNTIED_IN_ALL = """
 """
 
 
-def untied_total_item(row: Any) -> OpenItem:
-    names = ("programme", "customer", "kind", "reference")
-    return OpenItem(
-        id=f"{row['account_id']} {row['line']}",
-        amount=row["untied"],
-        unit=row["unit"],
-        position=row["position"],
-        since=row["occurred_at"],
-        cause=_cause_untied(row),
-        details={"account": row["account_id"], "line": row["line"], **{name: row[name] for name in names}},
-    )
-
-
 MULTI_PROGRAMME_KINDS = ("Redeemed", "TransferSent")  # their total covers all programmes that gave points
 
 
 def _cause_untied(row: Any) -> str:
     """Write which points were booked, and what the vendor's total covers."""
-    amount: Decimal = row["untied"]
+    amount: Decimal = row["amount"]
     points = format_decimal(abs(amount))
     if row["kind"] == "IssueReversed" and amount < 0:
         return (
@@ -239,8 +192,8 @@ SUMS = list_from_sql(
     "Totals of the vendor over programmes, lots or returns of a bill that differ from the sum of the reported parts",
     page=UNTIED,
     totals=UNTIED_IN_ALL,
-    key=("account_id", "line"),
+    key=("account", "line"),
     start=("", 0),
-    item=untied_total_item,
+    cause=_cause_untied,
     columns=("account", "line", "programme", "customer", "kind", "reference"),
 )

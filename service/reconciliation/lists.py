@@ -94,13 +94,16 @@ def list_from_sql(
     totals: str | None = None,
     key: tuple[str, ...],
     start: Key,
-    item: Callable[[Any], OpenItem],
+    cause: str | Callable[[Any], str],
     columns: tuple[str, ...],
+    details: tuple[str, ...] = (),
     grace: timedelta = timedelta(0),
 ) -> OpenList:
     """Make a list from two statements.
 
-    - `page` takes ledger, by, limit and the columns of the key.
+    - `page` takes ledger, by, limit and the columns of the key. It returns the fields of an item, except the cause, and
+      the columns of the list and of `details` by name.
+    - `cause` is one sentence for all items, or makes one from a row.
     - `totals` takes ledger, by and the number to count at most. It returns unit, items and points without signs.
       Without it the pages are counted.
     """
@@ -108,11 +111,17 @@ def list_from_sql(
     async def read(connection: Connection, query: ListQuery) -> tuple[list[OpenItem], Key | None]:
         rows = await connection.fetch(page, query.ledger_id, query.opened_by, query.limit + 1, *query.after)
         shown = rows[: query.limit]
-        return [item(row) for row in shown], next_key(rows, query.limit, key)
+        return [_item_of_row(row, cause, (*columns, *details)) for row in shown], next_key(rows, query.limit, key)
 
     if totals is None:
         return OpenList(name, says, read, count_by_reading(read, start), columns, start, grace, (page,))
     return OpenList(name, says, read, count_by_statement(totals), columns, start, grace, (page, totals))
+
+
+def _item_of_row(row: Any, cause: str | Callable[[Any], str], details: Sequence[str]) -> OpenItem:
+    sentence = cause if isinstance(cause, str) else cause(row)
+    shown = {name: row[name] for name in details}
+    return OpenItem(row["id"], row["amount"], row["unit"], row["position"], row["since"], sentence, shown)
 
 
 def next_key(rows: Sequence[Any], limit: int, columns: Sequence[str]) -> Key | None:

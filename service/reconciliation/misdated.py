@@ -3,11 +3,12 @@
 from typing import Any
 
 from ledger.intake.interpret import CLOCK_AHEAD_MAX
-from service.reconciliation.lists import OpenItem, format_time, list_from_sql
+from service.reconciliation.lists import format_time, list_from_sql
 
 # Facts of misdated events are `untimed`, and so are their subjects. An index finds these subjects.
 MISDATED_EVENTS = f"""
-    SELECT e.position, e.source, e.org, e.kind, e.occurred_at AS dated, e.recorded_at
+    SELECT e.position::text AS id, NULL::numeric AS amount, NULL AS unit, e.position, e.source, e.org, e.kind,
+           e.occurred_at AS dated, e.recorded_at AS since
       FROM (SELECT DISTINCT f.position FROM subjects s
               JOIN facts f ON f.ledger_id = s.ledger_id AND f.subject_kind = s.subject_kind AND f.subject = s.subject
              WHERE s.ledger_id = $1 AND s.untimed AND f.untimed AND f.position > $4) told
@@ -18,17 +19,11 @@ MISDATED_EVENTS = f"""
 """  # noqa: S608
 
 
-def misdated_item(row: Any) -> OpenItem:
-    """Return the open matter of one event."""
-    return OpenItem(
-        id=str(row["position"]),
-        amount=None,
-        unit=None,
-        position=row["position"],
-        since=row["recorded_at"],
-        cause=f"The vendor dates it {format_time(row['dated'])}, after the time of recording. That cannot be true. "
-        "The recorded time is used instead.",
-        details={name: row[name] for name in ("source", "org", "kind", "dated")},
+def _cause(row: Any) -> str:
+    dated = format_time(row["dated"])
+    return (
+        f"The vendor dates it {dated}, after the time of recording. That cannot be true. The recorded time is used "
+        "instead."
     )
 
 
@@ -38,6 +33,6 @@ MISDATED = list_from_sql(
     page=MISDATED_EVENTS,
     key=("position",),
     start=(0,),
-    item=misdated_item,
+    cause=_cause,
     columns=("source", "org", "kind", "dated"),
 )

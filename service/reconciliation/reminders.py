@@ -8,11 +8,12 @@ agrees.
 from typing import Any
 
 from ledger.decimals import format_decimal
-from service.reconciliation.lists import OpenItem, list_from_sql
+from service.reconciliation.lists import list_from_sql
 
 DIFFERING = """
-    SELECT of.what, of.id, of.day, of.customer, of.programme, of.unit, of.announced, of.held, of.points, of.missing,
-           of.since, of.position,
+    SELECT rtrim(of.id || ' ' || of.day) AS id, of.id AS ref, of.what, of.day AS of_day, nullif(of.day, '') AS day,
+           of.customer, of.programme, of.unit, of.announced, of.held, of.points AS amount, of.missing, of.since,
+           of.position,
            (SELECT min(days.expires_on) FROM (
                  SELECT l.expires_on FROM lots l
                   WHERE l.ledger_id = $1 AND l.account_id = of.id AND l.remaining > 0 AND l.expires_on <> of.day::date
@@ -53,30 +54,17 @@ DIFFERING = """
 """
 
 
-def reminder_item(row: Any) -> OpenItem:
-    names = ("what", "day", "customer", "programme", "announced", "held")
-    return OpenItem(
-        id=f"{row['id']} {row['day']}".rstrip(),
-        amount=row["points"],
-        unit=row["unit"],
-        position=row["position"],
-        since=row["since"],
-        cause=_cause(row),
-        details={name: row[name] or None for name in names},
-    )
-
-
 def _cause(row: Any) -> str:
     """Write the announced value, our value, and the cause that the rows support."""
     if row["what"] != "points":
         return CAUSES_BY_KIND[row["what"]].format(announced=row["announced"] or "none", held=row["held"] or "none")
     announcement = f"The vendor announces {row['announced']} points that lapse on {row['day']}; we have {row['held']}."
-    if row["points"] == row["missing"]:
+    if row["amount"] == row["missing"]:
         return f"{announcement} The same amount is missing by its claims. See the list `drift`."
     if row["other_day"] is not None:
         return f"{announcement} The same amount lapses here after {row['other_day']}. One of the two days is wrong."
-    kind = "credit" if row["points"] > 0 else "debit"
-    points = format_decimal(abs(row["points"]))
+    kind = "credit" if row["amount"] > 0 else "debit"
+    points = format_decimal(abs(row["amount"]))
     return (
         f"{announcement} The cause is not known: a {kind} of {points} never arrived, a lot has "
         "another day here, or other lots were used."
@@ -96,8 +84,8 @@ REMINDERS = list_from_sql(
     "reminders",
     "Reminders of the vendor that differ from our values",
     page=DIFFERING,
-    key=("what", "id", "day"),
+    key=("what", "ref", "of_day"),
     start=("", "", ""),
-    item=reminder_item,
+    cause=_cause,
     columns=("what", "day", "customer", "programme", "announced", "held"),
 )

@@ -9,13 +9,14 @@ from datetime import timedelta
 from typing import Any
 
 from ledger.decimals import format_decimal
-from service.reconciliation.lists import OpenItem, list_from_sql
+from service.reconciliation.lists import list_from_sql
 
 REQUEST_GRACE = timedelta(days=2)
 
 WITHOUT_EFFECT = """
-    SELECT r.subject, r.request_type, r.base_type, r.points, r.badge, r.status_wanted, r.customer, r.customer_ids,
-           r.programme, r.reference, r.decided_at, r.last_position
+    SELECT r.subject AS id, r.points AS amount, CASE WHEN r.points IS NOT NULL THEN 'points' END AS unit,
+           r.request_type, r.badge, r.status_wanted, r.customer, r.customer_ids, r.programme, r.reference,
+           r.decided_at AS since, r.last_position AS position
       FROM requests r
       CROSS JOIN LATERAL (
            SELECT coalesce(array_agg(one.ref), '{}') AS refs FROM (
@@ -50,26 +51,17 @@ WITHOUT_EFFECT = """
 """
 
 
-def request_item(row: Any) -> OpenItem:
+def _cause(row: Any) -> str:
     wanted = "the deletion"
-    if row["points"] is not None:
-        wanted = f"{format_decimal(row['points'])} points"
+    if row["amount"] is not None:
+        wanted = f"{format_decimal(row['amount'])} points"
     elif row["badge"] is not None:
         wanted = "the badge"
     elif row["status_wanted"] is not None:
         wanted = "the status"
-    names = ("request_type", "customer", "customer_ids", "programme", "badge", "status_wanted", "reference")
-    return OpenItem(
-        id=row["subject"],
-        amount=row["points"],
-        unit=None if row["points"] is None else "points",
-        position=row["last_position"],
-        since=row["decided_at"],
-        cause=(
-            f"Approved, but no event reports {wanted}. The cause is not known: it was not carried out, or its event "
-            "never arrived."
-        ),
-        details={name: row[name] for name in names},
+    return (
+        f"Approved, but no event reports {wanted}. The cause is not known: it was not carried out, or its event never "
+        "arrived."
     )
 
 
@@ -77,9 +69,10 @@ REQUESTS = list_from_sql(
     "requests",
     "Approved requests without a reported effect",
     page=WITHOUT_EFFECT,
-    key=("subject",),
+    key=("id",),
     start=("",),
-    item=request_item,
+    cause=_cause,
     columns=("request_type", "customer", "programme", "badge", "status_wanted", "reference"),
+    details=("customer_ids",),
     grace=REQUEST_GRACE,
 )

@@ -3,18 +3,18 @@ of both.
 """
 
 from datetime import timedelta
-from typing import Any
 
-from service.reconciliation.lists import OpenItem, list_from_sql
+from service.reconciliation.lists import list_from_sql
 
 REWARD_GRACE = timedelta(days=1)
 
 # The reward names its debit, or its request id finds it. Request ids repeat, so the debit must be of the same day and
 # of the same customer or one merged with them. A reversal covers the rewards of one debit in order of their names.
 UNREVERSED = """
-    SELECT r.subject, r.customer, r.reward, r.state, r.quantity, paid.debit, r.request, r.errors, r.last_position,
-           r.since, CASE WHEN r.points IS NULL THEN NULL
-                         ELSE least(r.points, r.points + others.points - back.points) END AS points
+    SELECT r.subject AS id, r.customer, r.reward, r.state, r.quantity, paid.debit, r.request, r.errors,
+           r.last_position AS position, r.since, 'points' AS unit,
+           CASE WHEN r.points IS NULL THEN NULL
+                ELSE least(r.points, r.points + others.points - back.points) END AS amount
       FROM (SELECT one.*, coalesce(one.failed_at, one.rolled_back_at) AS since FROM reward_redemptions one
              WHERE one.ledger_id = $1 AND one.state IN ('failed', 'rolled_back') AND one.subject > $4
                AND coalesce(one.failed_at, one.rolled_back_at) <= $2) r
@@ -46,20 +46,14 @@ UNREVERSED = """
 """
 
 
-def reward_item(row: Any) -> OpenItem:
-    cause = "The reward was not given, and the redemption that paid for it was not reversed."
-    names = ("customer", "reward", "quantity", "state", "debit", "request", "errors")
-    details = {name: row[name] for name in names}
-    return OpenItem(row["subject"], row["points"], "points", row["last_position"], row["since"], cause, details)
-
-
 REWARDS = list_from_sql(
     "rewards",
     "Rewards that were paid for, not given, and not reversed",
     page=UNREVERSED,
-    key=("subject",),
+    key=("id",),
     start=("",),
-    item=reward_item,
+    cause="The reward was not given, and the redemption that paid for it was not reversed.",
     columns=("customer", "reward", "quantity", "state", "debit", "request"),
+    details=("errors",),
     grace=REWARD_GRACE,
 )

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
 
 from ledger.database import Connection
 from ledger.events import Event
@@ -26,7 +25,8 @@ BODIES_BYTES_MAX = 4 * 1024 * 1024  # of one page
 KEYS_PER_READ = 50
 
 UNREAD = """
-    SELECT u.position, u.source, u.kind, u.reason, e.recorded_at
+    SELECT 'event ' || u.position AS id, NULL::numeric AS amount, NULL AS unit, u.position, e.recorded_at AS since,
+           u.source, u.kind, u.reason
       FROM unread u JOIN ledger.events e ON e.ledger_id = u.ledger_id AND e.position = u.position
      WHERE u.ledger_id = $1 AND u.unread = '{unread}' AND e.recorded_at <= $2 AND u.position > $4
      ORDER BY u.position LIMIT $3
@@ -35,28 +35,13 @@ QUARANTINED = UNREAD.replace("{unread}", "quarantined")
 UNRECOGNISED = UNREAD.replace("{unread}", "unrecognised")
 
 
-def quarantined_item(row: Any) -> OpenItem:
-    cause = "Its body cannot be read. Repair it at the sender, or with `loyalty import --repair`."
-    return _unread(row, cause)
-
-
-def unrecognised_item(row: Any) -> OpenItem:
-    cause = "This version does not know the kind or format. After an update that does, run `loyalty rebuild`."
-    return _unread(row, cause)
-
-
-def _unread(row: Any, cause: str) -> OpenItem:
-    details = {name: row[name] for name in ("source", "kind", "reason")}
-    return OpenItem(f"event {row['position']}", None, None, row["position"], row["recorded_at"], cause, details)
-
-
 QUARANTINE = list_from_sql(
     "quarantine",
     "Events whose body cannot be read",
     page=QUARANTINED,
     key=("position",),
     start=(0,),
-    item=quarantined_item,
+    cause="Its body cannot be read. Repair it at the sender, or with `loyalty import --repair`.",
     columns=("source", "kind", "reason"),
 )
 UNKNOWN = list_from_sql(
@@ -65,30 +50,18 @@ UNKNOWN = list_from_sql(
     page=UNRECOGNISED,
     key=("position",),
     start=(0,),
-    item=unrecognised_item,
+    cause="This version does not know the kind or format. After an update that does, run `loyalty rebuild`.",
     columns=("source", "kind", "reason"),
 )
 
 PARKED_SUBJECTS = """
-    SELECT s.subject_kind, s.subject, s.parked AS reason, s.parked_position, e.recorded_at
+    SELECT s.subject_kind || ' ' || s.subject AS id, NULL::numeric AS amount, NULL AS unit, s.subject_kind, s.subject,
+           s.parked AS reason, s.parked_position AS position, s.parked_position, e.recorded_at AS since
       FROM subjects s JOIN ledger.events e ON e.ledger_id = s.ledger_id AND e.position = s.parked_position
      WHERE s.ledger_id = $1 AND s.parked IS NOT NULL AND e.recorded_at <= $2
        AND (s.subject_kind, s.subject) > ($4, $5)
      ORDER BY s.subject_kind, s.subject LIMIT $3
 """
-
-
-def parked_item(row: Any) -> OpenItem:
-    return OpenItem(
-        id=f"{row['subject_kind']} {row['subject']}",
-        amount=None,
-        unit=None,
-        position=row["parked_position"],
-        since=row["recorded_at"],
-        cause="One of its facts cannot be folded. Its rows show the state before that fact. Update, then run "
-        "`loyalty parked retry`.",
-        details={name: row[name] for name in ("subject_kind", "subject", "reason", "parked_position")},
-    )
 
 
 PARKED = list_from_sql(
@@ -97,8 +70,10 @@ PARKED = list_from_sql(
     page=PARKED_SUBJECTS,
     key=("subject_kind", "subject"),
     start=("", ""),
-    item=parked_item,
+    cause="One of its facts cannot be folded. Its rows show the state before that fact. Update, then run "
+    "`loyalty parked retry`.",
     columns=("subject_kind", "subject", "reason"),
+    details=("parked_position",),
 )
 
 

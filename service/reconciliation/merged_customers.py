@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.reconciliation.lists import OpenItem, format_time, list_from_sql
+from service.reconciliation.lists import format_time, list_from_sql
 
 # Facts of these kinds belong to the merge, or to an event of another customer.
 OTHER_FACTS = (
@@ -13,8 +13,8 @@ HOLDERS = ("account", "customer")  # subjects that are a customer
 PARTS = ("badge", "membership", "milestone", "milestone_group", "partner_membership", "promotion", "streak")
 
 LATER_EVENTS = f"""
-    SELECT c.subject AS customer, c.merged_into, c.merged_at, f.position, min(f.occurred_at) AS occurred_at,
-           e.kind, e.recorded_at, p.points, p.unit
+    SELECT c.subject || ' ' || f.position AS id, p.points AS amount, p.unit, f.position, e.recorded_at AS since,
+           c.subject AS customer, c.merged_into, c.merged_at, min(f.occurred_at) AS occurred_at, e.kind
       FROM customers c
      CROSS JOIN LATERAL (
             SELECT f.position, f.occurred_at, f.kind FROM facts f
@@ -36,17 +36,11 @@ LATER_EVENTS = f"""
 """  # noqa: S608  # composed of our own constants only
 
 
-def later_event_item(row: Any) -> OpenItem:
-    """Return the open matter of one event."""
-    return OpenItem(
-        id=f"{row['customer']} {row['position']}",
-        amount=row["points"],
-        unit=row["unit"],
-        position=row["position"],
-        since=row["recorded_at"],
-        cause=f"The customer was merged into {row['merged_into']} at {format_time(row['merged_at'])}. The event of "
-        f"{format_time(row['occurred_at'])} counts for the survivor. Ask the vendor why it names the merged customer.",
-        details={name: row[name] for name in ("customer", "merged_into", "kind", "occurred_at")},
+def _cause(row: Any) -> str:
+    merged_at, occurred_at = format_time(row["merged_at"]), format_time(row["occurred_at"])
+    return (
+        f"The customer was merged into {row['merged_into']} at {merged_at}. The event of {occurred_at} counts for the "
+        "survivor. Ask the vendor why it names the merged customer."
     )
 
 
@@ -56,6 +50,6 @@ MERGED_CUSTOMERS = list_from_sql(
     page=LATER_EVENTS,
     key=("customer", "position"),
     start=("", 0),
-    item=later_event_item,
+    cause=_cause,
     columns=("customer", "merged_into", "kind", "occurred_at"),
 )

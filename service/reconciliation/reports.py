@@ -45,7 +45,8 @@ REPORTS = list_from_sql(
 
 
 SHARED = """
-    SELECT r.reference, h.holders, s.account_id, s.points, s.position, s.occurred_at, a.unit
+    SELECT r.reference AS id, r.reference AS redemption, h.holders, s.account_id AS account, abs(s.points) AS amount,
+           a.unit, s.position, s.occurred_at AS since
       FROM (SELECT reference FROM statement
              WHERE ledger_id = $1 AND kind = 'Redeemed' AND NOT again AND reference > $4
              GROUP BY reference HAVING min(subject) <> max(subject) ORDER BY reference LIMIT $3) r
@@ -54,7 +55,7 @@ SHARED = """
              WHERE s.ledger_id = $1 AND s.kind = 'Redeemed' AND NOT s.again AND s.reference = r.reference
              ORDER BY s.position DESC LIMIT 1) s
      CROSS JOIN LATERAL (
-            SELECT array_agg(DISTINCT a.holder) AS holders FROM statement s
+            SELECT string_agg(DISTINCT a.holder, ', ') AS holders FROM statement s
               JOIN accounts a ON a.ledger_id = $1 AND a.account_id = s.account_id
              WHERE s.ledger_id = $1 AND s.kind = 'Redeemed' AND NOT s.again AND s.reference = r.reference) h
       JOIN accounts a ON a.ledger_id = $1 AND a.account_id = s.account_id
@@ -63,17 +64,10 @@ SHARED = """
 """
 
 
-def shared_redemption_item(row: Any) -> OpenItem:
-    holders = ", ".join(row["holders"])
-    return OpenItem(
-        id=row["reference"],
-        amount=abs(row["points"]),
-        unit=row["unit"],
-        position=row["position"],
-        since=row["occurred_at"],
-        cause=f"It was reported for several holders ({holders}), and each of them paid. Ask the vendor which of them "
-        "redeemed. Give the points back to the others.",
-        details={"redemption": row["reference"], "holders": holders, "account": row["account_id"]},
+def _cause_shared(row: Any) -> str:
+    return (
+        f"It was reported for several holders ({row['holders']}), and each of them paid. Ask the vendor which of them "
+        "redeemed. Give the points back to the others."
     )
 
 
@@ -81,8 +75,8 @@ SHARED_REDEMPTIONS = list_from_sql(
     "shared-redemptions",
     "Redemptions that were reported for several holders. Each report counts",
     page=SHARED,
-    key=("reference",),
+    key=("id",),
     start=("",),
-    item=shared_redemption_item,
+    cause=_cause_shared,
     columns=("redemption", "holders", "account"),
 )

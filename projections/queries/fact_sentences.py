@@ -123,6 +123,7 @@ SENTENCES = {
     "programme.programme_terms_set": "The terms of the programme were set. They apply from a stated day.",
     # Statement lines without a fact of their own.
     "account.lapsed": "The lot reached the end of its last day. Its remaining points can no longer be spent.",
+    "validity.ended": "The validity ended. No event reports an end; it follows from the stated day or time.",
     "account.opening": "The source stated a balance for the first time. Points of unknown origin are added as a lot.",
 }
 

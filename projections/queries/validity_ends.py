@@ -6,7 +6,7 @@
    share applies, else UTC.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -29,6 +29,14 @@ class Ending(NamedTuple):
     ending: frozenset[str]
     status: str = "status"
     expires_at: str = "expires_at"
+
+
+class EndedStatus(NamedTuple):
+    """A status that expired: its column, the value before, and the first instant after the end."""
+
+    column: str
+    before: str | None
+    ended_at: datetime
 
 
 OPEN_COUPONS = frozenset({"issued", "partly_redeemed"})
@@ -86,6 +94,14 @@ def row_as_at(
         has_ended = over is not None and over <= at and status in ending.ending
         result |= {ending.status: EXPIRED if has_ended else status, ending.expires_at: over}
     return result
+
+
+def ended_statuses(table: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[EndedStatus]:
+    """Yield the statuses of a row that expired by its date. `after` is the row by `row_as_at`."""
+    for ending in ENDINGS.get(table, ()):
+        if after.get(ending.status) == EXPIRED and before.get(ending.status) != EXPIRED:
+            was = before.get(ending.status) or status_of(table, ending.status, before)
+            yield EndedStatus(ending.status, was, after[ending.expires_at])
 
 
 def _enter_announced_tier(row: Mapping[str, Any], at: datetime) -> Mapping[str, Any]:

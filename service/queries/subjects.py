@@ -15,9 +15,9 @@ from projections.engine.groups import SubjectGroups, groups_of
 from projections.engine.programme_terms import read_terms
 from projections.engine.store import decode_fact
 from projections.queries.as_of import EVERYTHING, KnownSubject, fold_known, load_known
-from projections.queries.explain import RowStep, UnfoldableStep, row_steps
+from projections.queries.explain import RowStep, UnfoldableStep, row_steps, rule_named
 from projections.queries.policies_as_of import resolve_as_of
-from projections.queries.validity_ends import TimeZones, row_as_at
+from projections.queries.validity_ends import EXPIRED, TimeZones, ended_statuses, row_as_at
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.explain_steps import StepPage, cause_json, fact_json, load_step_events, unfoldable_json
@@ -189,18 +189,52 @@ def fold_first_row(projection: Projection, known: KnownSubject) -> dict[str, Any
 async def explain_subject(
     query: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery, page: StepPage
 ) -> dict[str, Any]:
-    """Explain a subject as of a time and a position: a step for each fact. Raises SubjectUnknown."""
+    """Explain a subject as of a time and a position: a step for each fact, and one for an end of validity. Raises
+    SubjectUnknown.
+    """
     groups = await load_known(query.connection, query.ledger.ledger_id, projection, refs, times.as_of)
     subject_by_root = {known.root: (known, folded_subject_json(projection, known)) for known in groups}
     root = require_single([root for root, (_, row) in subject_by_root.items() if row], name)
     known, row = subject_by_root[root]
     row.pop("history")
-    row = truncate(projection, apply_ends(projection, row, times.at, await load_time_zones(query, times)))
+    zones = await load_time_zones(query, times)
+    row_at = truncate(projection, apply_ends(projection, row, times.at, zones))
     page_steps = list(islice(enumerate(row_steps(projection, known), 1), page.after, page.after + page.limit + 1))
     next_step = page_steps[page.limit - 1][0] if len(page_steps) > page.limit else None
     page_steps = page_steps[: page.limit]
     events = await load_step_events(query, [step.recorded for _, step in page_steps])
-    return {**row, "steps": [_step_json(number, step, events) for number, step in page_steps], "next_step": next_step}
+    steps = [_step_json(number, step, events) for number, step in page_steps]
+    for step in steps:
+        _apply_ends_to_step(projection.tables[0].name, root, step, zones)
+    if next_step is None:
+        steps += _end_steps(projection.tables[0].name, row, row_at)
+    return {**row_at, "steps": steps, "next_step": next_step}
+
+
+def _apply_ends_to_step(table: str, root: str, step: dict[str, Any], zones: TimeZones) -> None:
+    """Change the state after a step to the state at the time of the step. A fact may come after the end."""
+    if "state" not in step:
+        return
+    before = {"id": root, **step["state"]}
+    for ended in ended_statuses(table, before, row_as_at(table, before, step["occurred_at"], zones)):
+        step["state"] = {**step["state"], ended.column: EXPIRED}
+        if ended.column in step["changed"]:
+            step["changed"][ended.column]["after"] = EXPIRED
+
+
+def _end_steps(table: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a step for each status that expired by its date. No event reports it."""
+    return [
+        {
+            "step": None,
+            "occurred_at": ended.ended_at,
+            "kind": "ValidityEnded",
+            **cause_json(None, {}),
+            "rule": rule_named("validity.ended")._asdict(),
+            "changed": {ended.column: {"before": ended.before, "after": EXPIRED}},
+        }
+        for ended in ended_statuses(table, before, after)
+    ]
 
 
 @cache

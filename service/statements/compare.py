@@ -17,6 +17,7 @@ from projections.accounts.lapses import lapsed_between
 from projections.queries.holder_history import LotHistory
 from service.statements import match
 from service.statements.columns import StatementLayout, StatementRecord, UnreadableLine
+from service.statements.ledger_entries import read_entries
 from service.statements.match import StatementEntry
 from service.statements.staging import AccountName, StagedLine, StagedStatement
 
@@ -49,12 +50,9 @@ ACCOUNTS_OF_PROGRAMMES = """
      WHERE ledger_id = $1 AND account_id > $2 AND programme = ANY ($3) ORDER BY account_id LIMIT $4
 """
 PROGRAMMES = "SELECT DISTINCT programme FROM accounts WHERE ledger_id = $1 AND account_id = ANY ($2)"
-ENTRIES = """
-    SELECT line, occurred_at, points, reference, kind, position FROM statement
-     WHERE ledger_id = $1 AND account_id = $2 AND occurred_at >= $3 AND occurred_at <= $4
-       AND points <> 0 AND kind <> 'Opening'
-     ORDER BY line
-"""
+
+
+UNTIMED_NOTE = "the event states no time; the day is that of recording"
 
 
 class StatementFinding(NamedTuple):
@@ -295,18 +293,7 @@ async def _compare_entries(
     since = datetime.combine(first - apart, time.min, zone)
     until = datetime.combine(last + apart, time.max, zone)
     for account_id, lines in staged.by_account():
-        rows = await connection.fetch(ENTRIES, ledger_id, account_id, since, until)
-        ours = [
-            StatementEntry(
-                row["line"],
-                row["occurred_at"].astimezone(zone).date(),
-                row["points"],
-                row["reference"],
-                row["kind"],
-                row["position"],
-            )
-            for row in rows
-        ]
+        ours = await read_entries(connection, ledger_id, account_id, since, until, zone)
         theirs = [StatementEntry(line.line, line.day or first, line.points, line.reference) for line in lines]
         for pair in match.match_entries(theirs, ours, rules.days):
             finding = _of_pair(account_id, pair.theirs, pair.ours, rules)
@@ -335,5 +322,5 @@ def _of_pair(
         reference=ours.reference if ours else None,
         kind=ours.kind if ours else None,
         position=ours.position if ours else None,
-        note=None,
+        note=UNTIMED_NOTE if ours and ours.untimed else None,
     )

@@ -23,6 +23,7 @@ class StatementEntry(NamedTuple):
     reference: str | None
     kind: str | None = None
     position: int | None = None
+    untimed: bool = False  # of ours: the event states no time, and `day` is the day of recording
 
 
 class EntryPair(NamedTuple):
@@ -87,25 +88,25 @@ def reference_names(reference: str | None) -> set[str]:
     return {reference, unquote_id(reference.rpartition(":")[2])}
 
 
+def _days_apart(theirs: StatementEntry, ours: StatementEntry, days: int) -> int:
+    """Return the days between two entries, at most `days` + 1."""
+    return min(abs((theirs.day - ours.day).days), days + 1)
+
+
 def _by_amount(
     theirs: Sequence[StatementEntry], ours: Sequence[StatementEntry], days: int
 ) -> Iterator[tuple[StatementEntry, StatementEntry]]:
-    """Match equal amounts at most `days` apart: the nearest first, then the earliest."""
+    """Match equal amounts at most `days` apart: the nearest first, then the earliest. An untimed entry matches any day,
+    after all others.
+    """
     by_amount: dict[Decimal, list[StatementEntry]] = defaultdict(list)
     for entry in ours:
         by_amount[entry.points].append(entry)
     near = [
-        (
-            abs((entry_theirs.day - entry_ours.day).days),
-            entry_theirs.day,
-            entry_theirs.number,
-            entry_ours.number,
-            entry_theirs,
-            entry_ours,
-        )
+        (apart, entry_theirs.day, entry_theirs.number, entry_ours.number, entry_theirs, entry_ours)
         for entry_theirs in theirs
         for entry_ours in by_amount.get(entry_theirs.points, ())
-        if abs((entry_theirs.day - entry_ours.day).days) <= days
+        if (apart := _days_apart(entry_theirs, entry_ours, days)) <= (days + 1 if days and entry_ours.untimed else days)
     ]
     taken: set[tuple[str, int]] = set()
     for _, _, _, _, entry_theirs, entry_ours in sorted(near, key=lambda pair: pair[:4]):

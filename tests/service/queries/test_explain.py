@@ -155,7 +155,7 @@ def test_every_rule_has_a_public_name_and_a_sentence_without_words_of_the_code()
     names = [rule_name(projection, fact) for projection in PROJECTIONS for fact in projection.on]
 
     assert len(names) == len(set(names))
-    assert {*names, "account.lapsed", "account.opening"} == set(SENTENCES)
+    assert {*names, "account.lapsed", "account.opening", "validity.ended"} == set(SENTENCES)
     for name, sentence in SENTENCES.items():
         assert re.fullmatch(r"[a-z_]+\.[a-z_]+", name)
         assert sentence.endswith(".")
@@ -237,3 +237,20 @@ async def test_a_customer_is_answered_with_what_can_be_explained_of_them(dsn: st
             "Customer capillary:9001:87884897. A customer as a whole cannot be explained, but these can:\n"
             "    loyalty explain accounts/capillary:9001:87884897:77:points"
         )
+
+
+async def test_the_end_of_validity_is_the_last_step_of_a_coupon(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(sample("capillary", "CouponIssue"))
+        event = await acme.ask_now("/v1/ledger/events/1")
+        coupon = event["changed"][0].removeprefix("coupon ")
+        ends = (await acme.ask_now(f"/v1/coupons/{coupon}"))["expires_at"]
+
+        before = await acme.ask_now(f"/v1/coupons/{coupon}", explain="true", at="2024-01-01T00:00:00Z")
+        after = await acme.ask_now(f"/v1/coupons/{coupon}", explain="true", at=ends)
+
+        assert (before["status"], after["status"]) == ("issued", "expired")
+        assert [step["rule"]["name"] for step in before["steps"]] == ["coupon.coupon_issued"]
+        last = after["steps"][-1]
+        assert (last["rule"]["name"], last["occurred_at"]) == ("validity.ended", ends)
+        assert last["changed"] == {"status": {"before": "issued", "after": "expired"}}

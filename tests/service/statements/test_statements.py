@@ -1,5 +1,6 @@
 """Statements of others: read as people write them, matched with ours, each record once, both sides' leftovers told."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -287,3 +288,21 @@ async def test_a_small_difference_may_be_none(connection: Connection, ledger: Le
         [],
         StatementComparison("balances", 1, 1, {}, {"balance": 1}),
     )
+
+
+def without_time(body: bytes) -> bytes:
+    return json.dumps({**json.loads(body), "createdAt": None}).encode()
+
+
+async def test_an_event_without_a_time_matches_an_entry_of_any_day(connection: Connection, ledger: Ledger) -> None:
+    await tell(
+        connection, ledger, issued("a", 0, 1, 100), without_time(issued("b", 0, 1, 20)), issued("c", 86_400, 1, 20)
+    )
+
+    findings, became = await compared(
+        connection,
+        ledger,
+        "member,date,points\n1,2023-11-14,100\n1,2023-11-15,20\n1,2023-11-16,20\n",
+    )
+
+    assert (shown(findings), became.matched_by) == ([], {"day": 2, "days": 1})

@@ -19,6 +19,7 @@ from ledger.privacy.vault import Vault
 from ledger.store.row_macs import has_valid_mac, mac_of, secret_context
 from ledger.vendors import VENDORS
 from ledger.vendors.fields import squeeze
+from ledger.vendors.personal_values import refuse_personal_value
 from ledger.vendors.vendor import Vendor
 
 SECRETS_PER_CONNECTION_MAX = 4
@@ -271,7 +272,10 @@ def _decrypted_connection(row: asyncpg.Record, master_key: MasterKey) -> Inbound
 
 
 def checked_label(label: str) -> str:
-    """Return a label without white space around it. Raises RequestInvalid if it is too long or not printable."""
+    """Return a label without white space around it.
+
+    Raises RequestInvalid if it is too long, not printable, or contains a personal value.
+    """
     if len(label) > LABEL_CHARACTERS_MAX or not label.isprintable():
         raise RequestInvalid(f"a label is printable text of at most {LABEL_CHARACTERS_MAX} characters")
-    return label.strip()
+    return refuse_personal_value("label", label.strip())

@@ -11,6 +11,8 @@ code and is kept. All patterns are bounded: the time is linear in the length of 
 
 import re
 
+from ledger.errors import RequestInvalid
+
 MARKER_TEXT = "<personal>"  # replaces a removed value in a document
 TEXT_CHARACTERS_MAX = 320  # of a whole e-mail address
 
@@ -51,6 +53,13 @@ def is_personal_value(text: str) -> bool:
     return digits >= IBAN_DIGITS_MIN and (
         _contains_iban(text) or (digits >= CARD_DIGITS_MIN and _contains_card_number(text))
     )
+
+
+def refuse_personal_value(name: str, text: str) -> str:
+    """Return a text that will be stored in the clear. Raises RequestInvalid if it contains a personal value."""
+    if is_personal_value(text):
+        raise RequestInvalid(f"`{name}` must not hold personal data, because it is stored in the clear")
+    return text
 
 
 def identifier_kind_of_value(text: str) -> str | None:

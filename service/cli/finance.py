@@ -16,6 +16,7 @@ from ledger.errors import RequestInvalid
 from ledger.privacy.vault import Vault
 from ledger.store import registry
 from ledger.store.registry import Ledger
+from ledger.vendors.personal_values import refuse_personal_value
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from projections.queries.roll_forward import MOVEMENT_NAMES
@@ -233,6 +234,7 @@ def _record_closing(
     parse_period(period)
     if not by.strip() or len(by) > AUTHOR_CHARACTERS_MAX:
         raise RequestInvalid(f"`--author` must have 1 to {AUTHOR_CHARACTERS_MAX} characters")
+    refuse_personal_value("--author", by)
 
     async def work(environment: Environment, connection: Connection) -> tuple[Ledger, int]:
         query = await _open_query(connection, ledger)

@@ -176,3 +176,11 @@ async def test_a_kind_that_the_vendor_does_not_send_is_refused_with_those_it_doe
 async def test_a_scope_that_opens_nothing_is_refused(connection: Connection, ledger: Ledger) -> None:
     with pytest.raises(RequestInvalid, match="a scope must be one of read, audit, reveal, admin, operator"):
         await api_keys.create_key(connection, MASTER_KEY, ledger, ["ingest"])
+
+
+@pytest.mark.parametrize("label", ["jane.roe@example.com", "call +91 98765 43210", "4111 1111 1111 1111"])
+async def test_a_label_with_a_personal_value_is_refused(connection: Connection, ledger: Ledger, label: str) -> None:
+    with pytest.raises(RequestInvalid, match="must not hold personal data"):
+        await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"], label=label)
+    with pytest.raises(RequestInvalid, match="must not hold personal data"):
+        await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary", label=label)

@@ -9,7 +9,7 @@ from ledger.database import Connection
 from ledger.errors import NotAwaited, RequestInvalid
 from ledger.privacy.access_log import record_access
 from ledger.store.api_keys import ApiAccess
-from ledger.vendors.personal_values import is_personal_value
+from ledger.vendors.personal_values import is_personal_value, refuse_personal_value
 from service.api.requests.admission import ACCESS
 from service.api.requests.app_context import APP_CONTEXT, AppContext, check_scopes
 from service.parameters import parse_int
@@ -84,10 +84,7 @@ def parse_why(request: web.Request) -> str:
 
     It is stored in the clear and for ever. Raises RequestInvalid if it holds a personal value.
     """
-    why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
-    if is_personal_value(why):
-        raise RequestInvalid("`why` must not hold personal data, because it is stored in the clear: name a ticket")
-    return why
+    return refuse_personal_value("why", request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX])
 
 
 def _path_without_personal_values(request: web.Request) -> str:

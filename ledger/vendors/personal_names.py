@@ -96,7 +96,12 @@ def identifier_kind_of_name(key: str) -> str | None:
 
 def is_id_name(key: str) -> bool:
     """Return True if a key names an id, a code or a reference."""
-    return _letters_and_digits(key[-KEY_CHARACTERS_MAX:]).endswith(ID_ENDINGS)
+    return _ends_as_id(key[-KEY_CHARACTERS_MAX:])
+
+
+@lru_cache(NAMES_CACHED_MAX)
+def _ends_as_id(key: str) -> bool:
+    return _letters_and_digits(key).endswith(ID_ENDINGS)
 
 
 @lru_cache(NAMES_CACHED_MAX)

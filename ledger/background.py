@@ -8,13 +8,14 @@ cancelled task always ends.
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ledger.database import Session, connect
+from ledger.database import CONNECTION_LOST, Session, connect
 from ledger.errors import LedgerError
 from ledger.failures import describe_failure
 
@@ -24,6 +25,9 @@ HEALTHY_SECONDS = 5.0  # without a fault; then work counts as recovered
 IDLE_SECONDS_MAX = 5.0  # a longer pause closes the connection: it would keep a generation from being removed
 SUBJECTS_MAX = 10_000
 GIVE_WAY_SECONDS = 0.002
+FAILOVER_CHECK_SECONDS = 5.0  # after the begin of a step, and between two checks
+
+IDENTIFY_SERVER = "SELECT pg_postmaster_start_time()"
 
 _log = logging.getLogger(__name__)
 
@@ -171,12 +175,16 @@ async def keep_connected(
 ) -> None:
     """Call `step` with a sound connection again and again, until cancelled; see `repeat`.
 
-    After an error the connection is replaced. `on_connect` is called with each new one, `options` go to `connect`.
+    After an error the connection is replaced. `on_connect` is called with each new one, `options` go to `connect`. A
+    step that waits for a server which has been replaced is cancelled, and the next one uses the other server.
     """
+    server: object = None
 
     async def open_session() -> Session:
+        nonlocal server
         session = await connect(dsn, **options)
         try:
+            server = await session.fetchval(IDENTIFY_SERVER)
             if on_connect is not None:
                 await on_connect(session)
         except BaseException:
@@ -185,8 +193,14 @@ async def keep_connected(
         return session
 
     async def work() -> None:
+        session = await kept.get()
         try:
-            await step(await kept.get())
+            async with asyncio.timeout(None) as limit:
+                watch = asyncio.create_task(_expire_after_failover(dsn, server, limit))
+                try:
+                    await step(session)
+                finally:
+                    watch.cancel()
         except Exception:
             kept.drop()
             raise
@@ -198,3 +212,20 @@ async def keep_connected(
         await repeat(subject, work, log=log, retry_seconds=retry_seconds, pause_seconds=pause_seconds)
     finally:
         await kept.close()
+
+
+async def _expire_after_failover(dsn: str, server: object, limit: asyncio.Timeout) -> None:
+    """Let a time limit expire when a new connection leads to another server.
+
+    Only another connection can distinguish a long statement from a server that answers nothing any more.
+    """
+    while True:
+        await asyncio.sleep(FAILOVER_CHECK_SECONDS)
+        with contextlib.suppress(*CONNECTION_LOST):
+            other = await connect(dsn, search_path="pg_catalog")
+            try:
+                if await other.fetchval(IDENTIFY_SERVER) != server:
+                    limit.reschedule(0)
+                    return
+            finally:
+                await other.close()

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from ledger.hosts import split_hosts
 from ledger.locks import GENERATION_READERS
 
-CONNECT_SECONDS_MAX = 5.0
+CONNECT_SECONDS_MAX = 5.0  # for all hosts of the DSN together
 CLOSE_SECONDS_MAX = 2.0
 STATEMENT_SECONDS_MAX = 600.0  # for batch work: an index of a large table takes minutes
 READ_SECONDS_MAX = 15.0  # for a statement on the pools that requests use
@@ -46,6 +47,8 @@ CONNECTION_LOST = (
     OSError,
     TimeoutError,
 )
+# The routine of PostgreSQL that warns of a commit which no standby has confirmed, because the wait was cancelled.
+REPLICATION_WAIT = "SyncRepWaitForLSN"
 IS_WRITABLE = "SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)"
 CHECK_SECONDS = 2.0  # between two checks of a session
 CHECK_SECONDS_MAX = 1.0
@@ -71,6 +74,9 @@ NO_GENERATIONS = (  # before the migration, or for a role without rights on proj
     asyncpg.InvalidSchemaNameError,
     asyncpg.InsufficientPrivilegeError,
 )
+
+
+_last_hosts: dict[str, str] = {}  # by DSN: the host of the last session
 
 
 class Session(asyncpg.Connection):  # type: ignore[misc]  # it comes without types
@@ -115,6 +121,21 @@ class Session(asyncpg.Connection):  # type: ignore[misc]  # it comes without typ
             return False
         self._sound_until = time.monotonic() + CHECK_SECONDS
         return is_sound
+
+    @property
+    def is_read_only(self) -> bool:
+        """True if the server has reported that it takes no writes. It reports a change with its next answer."""
+        if self.is_closed():
+            return False
+        settings = self.get_settings()
+        reported = (getattr(settings, name, "off") for name in ("default_transaction_read_only", "in_hot_standby"))
+        return "on" in reported
+
+    def _process_log_message(self, fields: dict[str, str], last_query: str) -> None:
+        """End the connection if a commit may not be replicated: its outcome is unknown, not a success."""
+        if fields.get("R") == REPLICATION_WAIT:
+            self.terminate()
+        super()._process_log_message(fields, last_query)
 
     def _cancel_current_command(self, waiter: "asyncio.Future[None]", *_: Any) -> None:
         self._is_ending = True
@@ -179,12 +200,10 @@ async def connect(
     Only a writable server is accepted; `dsn` may name several hosts. Statements are planned again for each execution: a
     plan made while a table was empty would read all of it for ever. Raises an error of CONNECTION_LOST.
     """
-    connection: Session = await asyncpg.connect(
+    connection = await open_session(
         dsn,
-        timeout=CONNECT_SECONDS_MAX,
         command_timeout=statement_seconds,
         connection_class=Session,
-        target_session_attrs="read-write",
         server_settings=server_settings(
             role,
             statement_seconds,
@@ -200,6 +219,27 @@ async def connect(
             connection.terminate()
             raise
     return connection
+
+
+async def open_session(dsn: str, **options: Any) -> Session:
+    """Open a session on the first host of a DSN that can be written to. The host of the last session is tried first.
+
+    Raises an error of CONNECTION_LOST.
+    """
+    hosts = split_hosts(dsn)
+    hosts.sort(key=lambda host: host != _last_hosts.get(dsn))
+    for host in hosts:
+        try:
+            session: Session = await asyncpg.connect(
+                host, timeout=CONNECT_SECONDS_MAX / len(hosts), target_session_attrs="read-write", **options
+            )
+        except CONNECTION_LOST:
+            if host is hosts[-1]:
+                raise
+        else:
+            _last_hosts[dsn] = host
+            return session
+    raise AssertionError("a DSN names at least one host")
 
 
 class ConfinedSession(Session):
@@ -253,18 +293,23 @@ async def open_pool(dsn: str, *, size: int, generation: int, role: str | None = 
         if await enter_generation(connection, generation) is None:
             raise asyncpg.InvalidSchemaNameError(f"generation {generation} is gone")
 
-    return await asyncpg.create_pool(
+    pool: Pool = await asyncpg.create_pool(
         dsn,
-        min_size=1,
+        min_size=0,
         max_size=size,
-        timeout=CONNECT_SECONDS_MAX,
+        connect=open_session,
         command_timeout=READ_SECONDS_MAX,
         init=enter,
         reset=_keep,
         connection_class=ConfinedSession,
-        target_session_attrs="read-write",
         server_settings=server_settings(role, READ_SECONDS_MAX),
     )
+    try:
+        async with pool.acquire():  # so that an error is raised here
+            return pool
+    except BaseException:
+        pool.terminate()
+        raise
 
 
 async def _keep(_connection: Connection) -> None:

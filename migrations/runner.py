@@ -22,7 +22,9 @@ OWNED_BY_LOYALTY_OWNER = """
 async def upgrade(dsn: str) -> str:
     """Do the work of `migrations.upgrade`."""
     engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn, timeout=60), poolclass=NullPool
+        "postgresql+asyncpg://",
+        async_creator=lambda: asyncpg.connect(dsn, timeout=60, target_session_attrs="read-write"),
+        poolclass=NullPool,
     )
     try:
         async with engine.begin() as connection:

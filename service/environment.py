@@ -15,7 +15,7 @@ import uvloop
 
 import migrations
 from ledger import clock
-from ledger.database import Connection, connect
+from ledger.database import CONNECTION_LOST, Connection, connect
 from ledger.errors import SchemaOutdated, SchemaUnsupported, SetupWrong, Unavailable
 from ledger.privacy.encryption import MasterKey
 from ledger.transparency.signer import Signer, read_seeds
@@ -100,8 +100,10 @@ class Environment:
                 await connection.close()
         except (ValueError, asyncpg.ClientConfigurationError):
             raise SetupWrong("DATABASE_URL cannot be read as postgresql://user:password@host:port/database") from None
-        except OSError as error:
-            raise Unavailable(f"{self}: {error.strerror or type(error).__name__}") from error
+        except asyncpg.TargetServerAttributeNotMatched as error:
+            raise Unavailable(f"{self}: it takes no writes; name the primary in DATABASE_URL") from error
+        except CONNECTION_LOST as error:
+            raise Unavailable(f"{self}: {getattr(error, 'strerror', None) or type(error).__name__}") from error
 
     @cached_property
     def running_url(self) -> str | None:

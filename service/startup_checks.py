@@ -1,9 +1,9 @@
-"""Checks before the service starts: the schema of the database, and the rights of its role."""
+"""Checks before the service starts: the schema of the database, the rights of its role, and its replication."""
 
 import asyncpg
 
 import migrations
-from ledger.database import connect
+from ledger.database import Connection, connect
 from ledger.errors import RoleTooPowerful, SchemaOutdated, SchemaUnsupported
 
 SCHEMA_VERSION = "SELECT version_num FROM public.alembic_version"
@@ -62,3 +62,20 @@ async def check_role(dsn: str) -> None:
             raise RoleTooPowerful(await connection.fetchval("SELECT current_user"), why)
     finally:
         await connection.close()
+
+
+# Without more rights, the state of a replica is hidden, and a running backup counts as a replica.
+REPLICATES_ASYNCHRONOUSLY = """
+    SELECT current_setting('synchronous_standby_names') = ''
+       AND EXISTS (SELECT FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup')
+"""
+
+
+async def check_replication(connection: Connection) -> str | None:
+    """Return a warning if a failover could lose acknowledged events."""
+    if not await connection.fetchval(REPLICATES_ASYNCHRONOUSLY):
+        return None
+    return (
+        "A replica follows this PostgreSQL, but `synchronous_standby_names` is empty: a failover may lose acknowledged "
+        "events, and the log then forks. See docs/operations.md, Failover."
+    )

@@ -23,6 +23,10 @@ APPEND = """
         $10::int[], $11::int[], $12::text[], $13::text[], $14::bytea[],
         $15, $16::int[], $17::text[], $18::bytea[], $19::bytea[], $20::bytea[], $21::int[], $22::text[], $23::bytea[])
 """
+# A commit that changes nothing. It waits until replicas have all that was committed before.
+CONFIRM_REPLICATION = """
+    SELECT pg_logical_emit_message(true, 'loyalty', 'confirm') WHERE current_setting('synchronous_standby_names') <> ''
+"""
 TRIES_MAX = 5
 
 
@@ -75,6 +79,20 @@ async def append_batch(connection: Connection, vault: Vault, batch: AppendBatch)
         raise LedgerUnavailable(type(error).__name__) from None
     outcomes = iter([AppendResult(row["position"], row["outcome"]) for row in rows])
     return [[next(outcomes) for _ in delivery.events] for delivery in deliveries]
+
+
+async def append_replicated(
+    connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]
+) -> list[list[AppendResult]]:
+    """Append as `append` does, and make sure that duplicates are replicated too, if replication is synchronous.
+
+    A stored event may not be replicated: its commit becomes visible when its wait for the replica is cancelled. Only a
+    later commit proves that it is.
+    """
+    results = await append(connection, vault, ledger_id, deliveries)
+    if all(result.outcome == "duplicate" for of_delivery in results for result in of_delivery):
+        await connection.execute(CONFIRM_REPLICATION)
+    return results
 
 
 async def prepare_append(

@@ -23,7 +23,7 @@ from ledger.database import Session, connect
 from ledger.errors import LedgerBusy, LedgerError, LedgerUnavailable
 from ledger.events import Delivery
 from ledger.privacy.vault import Vault
-from ledger.store.append import AppendResult, append
+from ledger.store.append import AppendResult, append_replicated
 from service.monitoring.instruments import Instruments
 
 LANES = 4  # database connections
@@ -89,7 +89,7 @@ class Lane:
         async with asyncio.timeout(COMMIT_SECONDS_MAX):
             for attempt in (1, 2):
                 try:
-                    return await append(await self._kept.get(), self._vault, ledger_id, deliveries)
+                    return await append_replicated(await self._kept.get(), self._vault, ledger_id, deliveries)
                 except LedgerBusy:
                     raise
                 except (LedgerUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -125,6 +125,7 @@ class Appender:
         self._queues: dict[int, DeliveryQueue] = {}  # of ledgers with deliveries that wait or are being appended
         self._ledgers_due: asyncio.Queue[int] = asyncio.Queue()  # ledgers that wait for a lane
         self._count = self._size = 0  # of all queues
+        self.is_in_doubt = False  # True if the last commit failed: the database may not be able to commit
 
     async def append(self, ledger_id: int, delivery: Delivery) -> list[AppendResult]:
         """Append one delivery. Return one outcome for each event once they are durable. Raises LedgerUnavailable."""
@@ -193,12 +194,14 @@ class Appender:
         except BaseException as error:
             failure = error if isinstance(error, LedgerError) else LedgerUnavailable(type(error).__name__)
             _log.warning("%d deliveries could not be stored: %s", len(batch), type(error).__name__)
+            self.is_in_doubt = isinstance(failure, LedgerUnavailable) and not isinstance(failure, LedgerBusy)
             for waiting in batch:
                 if not waiting.outcome.done():
                     waiting.outcome.set_exception(failure)
             if not isinstance(error, Exception):
                 raise  # cancelled: `drain` appends the waiting deliveries
             return
+        self.is_in_doubt = False
         self._instruments.observe_commit(time.perf_counter() - begun, sum(map(len, outcomes)))
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if not waiting.outcome.done():

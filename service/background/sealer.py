@@ -25,7 +25,8 @@ from service.monitoring.instruments import Instruments
 from service.settings import Settings
 
 POLL_SECONDS = 0.5
-RETRY_SECONDS = 10.0
+RECONNECT_SECONDS = 2.0
+RETRY_SECONDS = 10.0  # of a ledger that cannot be sealed
 STATEMENT_SECONDS_MAX = 30.0  # for one statement, which reads or writes some tiles or entries
 SIGNED_ELSEWHERE_SECONDS = 120.0  # a checkpoint overdue by this time means that nobody signs
 NOT_ALLOWED_SECONDS = 600.0  # until the right to seal is checked again
@@ -61,7 +62,7 @@ class Sealer:
                 self._dsn,
                 self._seal_all,
                 log=_log,
-                retry_seconds=RETRY_SECONDS,
+                retry_seconds=RECONNECT_SECONDS,
                 on_connect=self._begin,
                 search_path="pg_catalog",
                 statement_seconds=STATEMENT_SECONDS_MAX,

@@ -11,6 +11,7 @@ from service.cli.terminal.console import DataOption, JsonOption, show_json, show
 from service.environment import Environment, load_settings, open_environment
 from service.postgres_versions import check_version
 from service.server import run
+from service.startup_checks import check_replication
 
 
 def serve(
@@ -53,8 +54,8 @@ async def warn(environment: Environment, *, sealing: bool) -> None:
     Raises SetupWrong if the PostgreSQL server is too old.
     """
     async with environment.connection() as connection:
-        warning = await check_version(connection, embedded=environment.embedded)
-    if warning is not None:
+        warnings = [await check_version(connection, embedded=environment.embedded), await check_replication(connection)]
+    for warning in filter(None, warnings):
         show_note(warning)
     if sealing and environment.settings.seal and not environment.embedded and environment.settings.signer is None:
         show_note(

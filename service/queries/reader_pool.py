@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
-
 from ledger.database import CONNECTION_LOST, Pool, open_pool
 from ledger.errors import LedgerUnavailable
 
@@ -65,7 +63,11 @@ class ReaderPool:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
-        """Lend a connection. Waits if all are lent."""
+        """Lend a connection. Waits if all are lent.
+
+        Raises LedgerUnavailable if no server can be written to, also if that is found after the read: a demoted primary
+        reports itself with its answer, which is then not given.
+        """
         current = self._current
         assert current is not None
         current.users += 1
@@ -73,8 +75,10 @@ class ReaderPool:
             connection = await _lend_working(current.pool)
             try:
                 yield connection
-            except BaseException as error:
-                if connection.is_closed() or isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                if connection.is_read_only:
+                    raise LedgerUnavailable("the database cannot be written to")
+            except BaseException:
+                if connection.is_closed() or connection.is_read_only:
                     connection.terminate()
                     await current.pool.expire_connections()  # the others are probably lost too
                 raise

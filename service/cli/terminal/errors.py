@@ -19,9 +19,11 @@ def describe_error(error: Exception) -> str | None:
         case ValidationError():  # outside ledgers only settings are validated
             wrong = (f"{_variable(part['loc'])}: {part['msg']}" for part in error.errors(include_input=False))
             return f"Invalid settings: {'; '.join(wrong)}"
+        case asyncpg.ReadOnlySQLTransactionError() | asyncpg.TargetServerAttributeNotMatched():
+            return "The database takes no writes now: it is a replica, or was demoted. Run the command again later"
         case asyncpg.PostgresError():  # its details may quote rows
             return f"The database refused a statement: {error.message or type(error).__name__}"
-        case asyncpg.InterfaceError():
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError():
             return f"The database cannot be used: {error}"
         case TimeoutError():
             return "The database or the network did not answer in time"

@@ -44,6 +44,9 @@ TIME_CHARACTERS_MAX = 100
 
 _NO_POINTS = Decimal(0)
 _WHOLE = re.compile(r"(?:0|[1-9][0-9]*)\.0+")
+# A whole number as Java writes a double of 10 million or more. No other text of an id has this form.
+_WITH_EXPONENT = re.compile(r"([1-9])\.([0-9]{1,17})[eE]\+?([1-9][0-9]?)")
+EXPONENT_MIN = 7
 
 # Values that mean "none" in vendors' documents (domain §1.3).
 REDACTED = frozenset({"[emailprotected]"})  # without its blanks
@@ -85,7 +88,8 @@ def squeeze(text: str) -> str:
 def as_id(value: Any) -> str | None:
     """Parse an id. Return None for a word that means "none", such as "null" or "-1".
 
-    - A whole number written as a decimal is that number: "379499720.0" is "379499720".
+    - A whole number written as a decimal is that number: "379499720.0" and "3.7949972E8" are "379499720". A code such
+      as "12E5" is kept.
     - A text longer than ID_BYTES_MAX is replaced by its beginning and a hash.
 
     Raises ValueError for a fraction, true, false, a list or an object.
@@ -96,8 +100,8 @@ def as_id(value: Any) -> str | None:
         text = value
         if not value.isalnum():
             text = squeeze(value)
-            if "." in text and _WHOLE.fullmatch(text):
-                text = text.partition(".")[0]
+            if "." in text:
+                text = _whole_number(text)
         if len(text) * 4 > ID_BYTES_MAX and len(text.encode()) > ID_BYTES_MAX:
             text = _shortened(text)
     elif value is None:
@@ -105,6 +109,17 @@ def as_id(value: Any) -> str | None:
     else:
         raise ValueError("is not an id")
     return None if text in ABSENT else text
+
+
+def _whole_number(text: str) -> str:
+    """Return a whole number in digits only. Any other text is returned as it is."""
+    if _WHOLE.fullmatch(text):
+        return text.partition(".")[0]
+    if found := _WITH_EXPONENT.fullmatch(text):
+        digits, exponent = found[1] + found[2].rstrip("0"), int(found[3])
+        if EXPONENT_MIN <= exponent and len(digits) <= exponent + 1:
+            return digits.ljust(exponent + 1, "0")
+    return text
 
 
 def _shortened(text: str) -> str:
@@ -169,7 +184,7 @@ def parse_time(value: Any) -> datetime | None:
         if type(value) is int:
             return EPOCH + timedelta(milliseconds=value)
         if type(value) is str and len(value) <= TIME_CHARACTERS_MAX:
-            text = value.strip()
+            text = _whole_number(value.strip())
             if text.isascii() and text.isdigit():
                 return EPOCH + timedelta(milliseconds=int(text))
             # Copying put blanks into some times. A single blank may replace the T of ISO 8601.

@@ -239,6 +239,8 @@ class _RepairFinder:
             yield Repair(location.path, WORD_FOR_NONE, value, None)
         elif parsed is None and _parses_times(parser):
             yield Repair(location.path, IMPOSSIBLE_TIME, value, None)
+        elif isinstance(parsed, str) and parsed.isdecimal() and not repaired.isdecimal():
+            yield Repair(location.path, FRACTION, value, parsed)
 
     def _find_in_fraction(self, value: Decimal, spelling: str, location: _Location) -> Iterator[Repair]:
         parser = self._parser(location)

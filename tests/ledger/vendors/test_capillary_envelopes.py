@@ -1,11 +1,12 @@
 """Fields of Capillary's envelopes: beside `data`, inside it, or in another spelling."""
 
 import hashlib
+from datetime import UTC, datetime
 
 import pytest
 
 from ledger.facts.accounts import TransferSent
-from ledger.vendors.fields import ID_BYTES_MAX, ID_PREFIX_BYTES, as_id
+from ledger.vendors.fields import ID_BYTES_MAX, ID_PREFIX_BYTES, as_id, as_time
 from tests.support.capillary_events import CREATED_AT_MILLISECONDS, fact_of, facts_of
 from tests.support.interpretation import deliver, sample
 
@@ -61,6 +62,15 @@ def test_a_group_without_a_named_member_is_its_own_customer() -> None:
     [
         ("379499720.0", "379499720"),
         ("379499720.00", "379499720"),
+        ("3.7949972E8", "379499720"),
+        ("3.79E8", "379000000"),
+        ("1.0E7", "10000000"),
+        ("1.657437873E+12", "1657437873000"),
+        ("3.79499720E8", "379499720"),
+        ("3.123456789E7", "3.123456789E7"),
+        ("3.79E2", "3.79E2"),
+        ("12E5", "12E5"),
+        ("37.9E8", "37.9E8"),
         (379499720, "379499720"),
         ("0.0", "0"),
         ("379499720.5", "379499720.5"),
@@ -88,3 +98,8 @@ def test_an_event_with_a_very_long_reference_is_recognised() -> None:
     fact = fact_of("pointsExpired", {**SENT, "pointsExpired": 5}, refId="r" * 1_000, createdAt=CREATED_AT_MILLISECONDS)
 
     assert fact.points == 5
+
+
+@pytest.mark.parametrize("written", [1720440349027, "1720440349027", "1720440349027.0", "1.720440349027E12"])
+def test_milliseconds_are_read_in_every_spelling_of_a_number(written: str | int) -> None:
+    assert as_time(written) == datetime(2024, 7, 8, 12, 5, 49, 27_000, UTC)

@@ -117,7 +117,7 @@ def _whole_number(text: str) -> str:
         return text.partition(".")[0]
     if found := _WITH_EXPONENT.fullmatch(text):
         digits, exponent = found[1] + found[2].rstrip("0"), int(found[3])
-        if EXPONENT_MIN <= exponent and len(digits) <= exponent + 1:
+        if exponent >= EXPONENT_MIN and len(digits) <= exponent + 1:
             return digits.ljust(exponent + 1, "0")
     return text
 

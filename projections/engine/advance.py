@@ -29,12 +29,11 @@ from ledger.store.read import events_after
 from projections.accounts import ACCOUNTS
 from projections.engine import parked, snapshots, store
 from projections.engine.cache import SubjectCache
-from projections.engine.conflicts import resolve_conflicts
+from projections.engine.conflicts import record_retracted, resolve_conflicts
 from projections.engine.fold_subjects import fold_subjects
 from projections.engine.generations import outdated_projections
 from projections.engine.groups import update_groups
 from projections.engine.programme_terms import governed_holders
-from projections.engine.retracted_facts import record_retracted
 from projections.registry import BY_SUBJECT
 
 EVENTS_PER_BATCH_MIN = 500  # near the end of the ledger. It doubles after each full batch, up to EVENTS_PER_BATCH_MAX

@@ -15,12 +15,12 @@ from projections.engine.conflicts import (
     POLICIES,
     WRITE_POLICY,
     PolicyByKind,
+    compare_selections,
     facts_of,
     policies_of,
     policies_of_generation,
-    select_by_policy,
+    record_retracted,
 )
-from projections.engine.retracted_facts import record_retracted
 
 
 class PolicyAtPosition(NamedTuple):
@@ -94,13 +94,10 @@ async def _apply_policy(
     added: list[RecordedFact] = []
     for key in sorted(keys):
         events = [event for event in await events_with_key(connection, ledger_id, key) if event.position <= position]
-        selected_before = {event.position: event for event in select_by_policy(events, before)}
-        selected_after = {event.position: event for event in select_by_policy(events, after)}
         await record_retracted(connection, ledger_id, events, after)
-        removed_positions = sorted(selected_before.keys() - selected_after.keys())
-        added_positions = sorted(selected_after.keys() - selected_before.keys())
-        removed += await facts_of(connection, ledger_id, [selected_before[at] for at in removed_positions])
-        added += await facts_of(connection, ledger_id, [selected_after[at] for at in added_positions])
+        events_removed, events_added = compare_selections(events, before, after)
+        removed += await facts_of(connection, ledger_id, events_removed)
+        added += await facts_of(connection, ledger_id, events_added)
     # A rebuild may have copied some of the new facts already.
     await store.delete_facts(connection, ledger_id, [*removed, *added])
     await store.write_facts(connection, ledger_id, added)

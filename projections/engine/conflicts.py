@@ -2,9 +2,14 @@
 
 The policy selects by time of occurrence, then by content, and never by arrival. So the result does not depend on the
 order of arrival.
+
+Retracted facts were folded until their event lost a conflict to a later event with the same key. Answers as known at an
+earlier position still hold them: projections/queries/as_of.py adds them again. They are always recorded from all events
+of one key together, so live and rebuild record the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -18,6 +23,7 @@ from ledger.intake.identify import KEY_BYTES
 from ledger.intake.interpret import interpret
 from ledger.store.read import events_with_key, internal_events_after, with_bodies
 from ledger.vendors.internal.policies import PolicySetPayload
+from projections.engine.store import FACT_COLUMNS, ROW_REJECTED, fact_row
 
 POLICY_SET = "conflictPolicySet"  # the kind of event that sets a policy
 
@@ -57,6 +63,21 @@ WRITE_POLICY = """
     ON CONFLICT (ledger_id, source, kind) DO UPDATE SET policy = excluded.policy
 """
 READ_GENERATION_POLICIES = "SELECT source, kind, policy FROM policies WHERE ledger_id = $1"
+
+CREATE_WITHDRAWN = """
+    CREATE TABLE IF NOT EXISTS withdrawn (
+        ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,
+        tag bytea NOT NULL, ordinal smallint NOT NULL, occurred_at timestamptz NOT NULL, position bigint NOT NULL,
+        untimed boolean NOT NULL, kind text NOT NULL, body bytea NOT NULL,
+        until_position bigint NOT NULL,  -- of the twin that won
+        alias text COLLATE "C",
+        PRIMARY KEY (ledger_id, subject_kind, subject, tag, ordinal))
+"""
+INDEX_WITHDRAWN = "CREATE INDEX IF NOT EXISTS withdrawn_position ON withdrawn (ledger_id, position)"
+
+DELETE_RETRACTED = "DELETE FROM withdrawn WHERE ledger_id = $1 AND position = ANY ($2)"
+RANK = FACT_COLUMNS.index("rank")  # a withdrawn fact has none
+WITHDRAWN_COLUMNS = (*FACT_COLUMNS[:RANK], *FACT_COLUMNS[RANK + 1 :], "until_position")
 
 PolicyByKind = Mapping[tuple[str, str], str]  # by source and kind
 
@@ -102,6 +123,16 @@ def select_by_policy(events: Sequence[Event], policies: PolicyByKind) -> list[Ev
     policy = policies.get((events[0].source, events[0].kind), DEFAULT_POLICY)
     distinct = {event.content: event for event in reversed(events)}
     return POLICIES[policy](list(distinct.values()))
+
+
+def compare_selections(
+    events: Sequence[Event], before: PolicyByKind, after: PolicyByKind
+) -> tuple[list[Event], list[Event]]:
+    """Return the events with one key that only `before` selects, and those that only `after` selects, by position."""
+    selected_before = {event.position: event for event in select_by_policy(events, before)}
+    selected_after = {event.position: event for event in select_by_policy(events, after)}
+    removed = [selected_before[at] for at in sorted(selected_before.keys() - selected_after.keys())]
+    return removed, [selected_after[at] for at in sorted(selected_after.keys() - selected_before.keys())]
 
 
 def retractions(events: Sequence[Event], policies: PolicyByKind) -> list[tuple[Event, int]]:
@@ -157,3 +188,25 @@ async def resolve_conflicts(connection: Connection, ledger_id: int, batch: Seque
             folded_before += [event for event in select_by_policy(earlier, policies) if event.position not in selected]
     retracted = await facts_of(connection, ledger_id, folded_before)
     return Resolution(frozenset(excluded), retracted, groups, policies, first)
+
+
+async def record_retracted(
+    connection: Connection, ledger_id: int, events: Sequence[Event], policies: PolicyByKind, since: int = 1
+) -> None:
+    """Record the retracted facts of all events with one key, in place of those recorded before.
+
+    Only retractions by an event at position `since` or later are written. Earlier ones stay as they were recorded.
+    Facts that PostgreSQL rejects were never folded, and are left out.
+    """
+    retracted = [(event, until) for event, until in retractions(events, policies) if until >= since]
+    until_by_position = {event.position: until for event, until in retracted}
+    replaced = list(until_by_position) if since > 1 else [event.position for event in events]
+    await connection.execute(DELETE_RETRACTED, ledger_id, replaced)
+    async for block in with_bodies(connection, ledger_id, [event for event, _ in retracted]):
+        for event in block:
+            until = until_by_position[event.position]
+            rows = [fact_row(ledger_id, fact) for fact in interpret(event).facts]
+            records = [(*row[:RANK], *row[RANK + 1 :], until) for row in rows]
+            with suppress(*ROW_REJECTED):
+                async with connection.transaction():
+                    await connection.copy_records_to_table("withdrawn", records=records, columns=WITHDRAWN_COLUMNS)

@@ -21,8 +21,7 @@ from ledger.database import Connection, enter_generation
 from ledger.errors import GenerationUnknown, RebuildDue
 from ledger.locks import GENERATIONS
 from projections.definition import Projection
-from projections.engine.conflicts import CREATE_POLICIES
-from projections.engine.retracted_facts import CREATE_WITHDRAWN, INDEX_WITHDRAWN
+from projections.engine.conflicts import CREATE_POLICIES, CREATE_WITHDRAWN, INDEX_WITHDRAWN
 from projections.engine.snapshots import CREATE_STATES, INDEX_STATES
 from projections.registry import PROJECTIONS
 

@@ -19,11 +19,10 @@ from ledger.store.read import conflicting_events_of_kind, internal_events_after
 from projections.engine.conflicts import (
     DEFAULT_POLICY,
     POLICY_SET,
-    PolicyByKind,
+    compare_selections,
     facts_of,
     policies_of_generation,
     read_policy,
-    select_by_policy,
 )
 
 
@@ -56,16 +55,7 @@ async def resolve_as_of(connection: Connection, ledger_id: int, position: int | 
         if policy != now.get(kind, DEFAULT_POLICY):
             events = await conflicting_events_of_kind(connection, ledger_id, *kind, position)
             for _, same_key in groupby(events, lambda event: event.event_key[:KEY_BYTES]):
-                _compare(list(same_key), now, {kind: policy}, removed, added)
+                events_removed, events_added = compare_selections(list(same_key), now, {kind: policy})
+                removed.update(event.position for event in events_removed)
+                added += events_added
     return PolicyDifference(frozenset(removed), await facts_of(connection, ledger_id, added))
-
-
-def _compare(
-    events: Sequence[Event], now: PolicyByKind, earlier: PolicyByKind, removed: set[int], added: list[Event]
-) -> None:
-    """Compare the events that both policies select, among the events of one key recorded up to the position."""
-    selected_now = {event.position: event for event in select_by_policy(events, now)}
-    selected_then = {event.position: event for event in select_by_policy(events, earlier)}
-    removed.update(selected_now.keys() - selected_then.keys())
-    for position in sorted(selected_then.keys() - selected_now.keys()):
-        added.append(selected_then[position])

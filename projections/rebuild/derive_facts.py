@@ -13,8 +13,7 @@ from ledger.intake.identify import KEY_BYTES
 from ledger.intake.interpret import Interpretation, interpret_all
 from ledger.store.read import conflicting_keys, event_at, events_between, events_with_key, with_bodies
 from projections.engine import advance, store
-from projections.engine.conflicts import policies_of_generation, select_by_policy
-from projections.engine.retracted_facts import record_retracted
+from projections.engine.conflicts import policies_of_generation, record_retracted, select_by_policy
 from projections.rebuild.work_items import ConflictingEvents, EventRange, Work
 
 EVENTS_PER_READ = 2_000

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -171,7 +170,7 @@ def _show_table(liability: Liability, counts: Mapping[tuple[str, str], int]) -> 
     totals = [{**liability_row_json(row), "vintage": "total"} for row in liability.totals]
     moved = [name for name in MOVEMENT_NAMES if any(row[name] for row in rows)]
     columns = (*KEY_COLUMNS, "opening", *moved, *CLOSING_COLUMNS)
-    show_table(columns, ([_format_cell(row[name]) for name in columns] for row in [*rows, *totals]))
+    show_table(columns, ([row[name] for name in columns] for row in [*rows, *totals]))
     for tie in liability.ties:
         if not tie.difference:
             count = counts.get((tie.programme, tie.unit), 0)
@@ -266,7 +265,7 @@ def list_periods(ledger: OptionalLedgerOption = None, data: DataOption = None, a
     if as_json:
         show_json(orjson.loads(encode_json(rows)))
     else:
-        show_table(columns, ([_format_cell(row[name]) for name in columns] for row in rows))
+        show_table(columns, ([row[name] for name in columns] for row in rows))
 
 
 periods = typer.Typer(help="One month: its figures, and its late reports.", no_args_is_help=True)
@@ -295,10 +294,10 @@ def show_period(
         *(name for name in MOVEMENT_NAMES if any(row[name] for row in found["totals"])),
     )
     columns = (*columns, *CLOSING_COLUMNS)
-    show_table(columns, ([_format_cell(row[name]) for name in columns] for row in found["totals"]))
+    show_table(columns, ([row[name] for name in columns] for row in found["totals"]))
     for name, title in (("prior_period_items", "Prior-period items"), ("later_items", "Reported since it was closed")):
         of = ("account", "amount", "unit", "first_position")
-        rows = [[_format_cell(item[column]) for column in of] for item in found[name]]
+        rows = [[item[column] for column in of] for item in found[name]]
         if rows:
             show_table(of, rows, title=title)
 
@@ -321,12 +320,6 @@ async def _open_query(connection: Connection, name: str | None) -> QueryContext:
 
 def _as_params(**options: object) -> Mapping[str, str]:
     return {name: str(value) for name, value in options.items() if value is not None}
-
-
-def _format_cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return format_decimal(value) if isinstance(value, Decimal) else str(value)
 
 
 def _write(lines: Iterator[str], output: Path | None) -> None:

@@ -173,7 +173,7 @@ def _show_statement(
     if not as_csv and not as_json:
         show_table(
             FINDING_COLUMNS,
-            [[_format_cell(getattr(finding, name)) for name in FINDING_COLUMNS] for finding in shown],
+            [[getattr(finding, name) for name in FINDING_COLUMNS] for finding in shown],
         )
         _show_totals(compared, len(shown))
     return compared
@@ -196,10 +196,6 @@ def _show_totals(compared: StatementComparison, shown: int) -> None:
     by = ", ".join(f"{name} {count:,}" for name, count in compared.matched_by.items())
     findings = ", ".join(f"{name} {count:,}" for name, count in sorted(compared.findings.items())) or "no findings"
     show(f"{compared.lines:,} lines of {compared.of}: {compared.matched:,} agree{by and f' ({by})'}; {findings}.")
-
-
-def _format_cell(value: Any) -> object:
-    return format_decimal(value) if isinstance(value, Decimal) else value
 
 
 def _format_points(totals: ListTotals) -> str:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from ledger.database import Connection
+from ledger.decimals import format_decimal
 from ledger.errors import RequestInvalid, SubjectUnknown
 from ledger.privacy.vault import Vault
 from ledger.store import registry
@@ -140,7 +141,7 @@ def _version_cells(row: Any) -> tuple[object, ...]:
         since = "activity" if expiry == "sliding" else "earning"
         periods = [f"{months} months after {since}"] if months else [f"{days} days after {since}"] if days else []
         expiry = ", ".join([*periods, *([f"to the end of {until}"] if until else [])])
-    worth = None if row["currency"] is None else f"{row['points_to_currency']:f} {row['currency']}"
+    worth = None if row["currency"] is None else f"{format_decimal(row['points_to_currency'])} {row['currency']}"
     return (row["effective_from"].isoformat(), row["time_zone"], expiry, worth, row["set_by"])
 
 

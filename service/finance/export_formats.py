@@ -5,8 +5,6 @@ and each vintage a liability. The movements are equity, because points are not m
 closings and the sums of the accounts' balances.
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
@@ -25,6 +23,7 @@ from projections.queries.roll_forward import (
 )
 from service.finance.liability import Liability, liability_row_json, month_of
 from service.formatting import encode_json
+from service.reconciliation.formats import csv_line
 
 NO_ROW = RollForwardRow(
     RollForwardKey("", "", date.min, None),
@@ -47,22 +46,16 @@ def to_csv(rows: Sequence[RollForwardRow]) -> Iterator[str]:
 
 def csv_heading() -> str:
     """Return the header line: the names in `liability_row_json`."""
-    return _csv_line(liability_row_json(NO_ROW))
+    return _line(liability_row_json(NO_ROW))
 
 
 def csv_row(row: RollForwardRow) -> str:
     """Return one row as a CSV line. An empty cell means no value."""
-    return _csv_line("" if value is None else _text(value) for value in liability_row_json(row).values())
+    return _line(liability_row_json(row).values())
 
 
-def _csv_line(cells: Iterable[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(list(cells))
-    return line.getvalue()
-
-
-def _text(value: Any) -> str:
-    return format_decimal(value) if isinstance(value, Decimal) else str(value)
+def _line(cells: Iterable[Any]) -> str:
+    return csv_line(cells).decode().removesuffix("\r\n")
 
 
 def to_ndjson(rows: Sequence[RollForwardRow]) -> Iterator[str]:

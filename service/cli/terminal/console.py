@@ -125,7 +125,9 @@ def _unlimited() -> ConsoleOptions:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else str(value)
+    if value is None:
+        return ""
+    return format_decimal(value) if isinstance(value, Decimal) else str(value)
 
 
 def warn_if_url_guessed(environment: Any) -> None:

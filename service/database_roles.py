@@ -6,6 +6,11 @@ the SQL can run at any time: after a restore into a cluster without the roles, o
 generation.
 """
 
+import base64
+import hashlib
+import hmac
+import re
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +19,7 @@ import asyncpg
 
 import migrations
 from ledger.database import Connection
+from ledger.errors import RequestInvalid
 from projections.engine import generations
 
 OWNER = "loyalty_owner"
@@ -28,6 +34,10 @@ ROLE_PURPOSES = {
     "loyalty_auditor": "reads everything but keys",
     "loyalty_backup": "reads everything, for pg_dump",
 }
+LOGIN_ROLES = ("loyalty_service", "loyalty_migrator", "loyalty_auditor", "loyalty_backup")
+LOGIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+LOGIN_PASSWORD = re.compile(r"[!-~]{12,200}")
+SCRAM_ITERATIONS = 4096  # PostgreSQL's default
 MEMBERS = """
     SELECT g.rolname, array_agg(m.rolname::text ORDER BY m.rolname) AS members
       FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
@@ -85,6 +95,37 @@ class RolesApplied(NamedTuple):
     owner: str
     kept_because: str | None
     open_to_all: bool
+
+
+async def create_login(connection: Connection, name: str, password: str, role: str = "loyalty_service") -> None:
+    """Create a role that can log in and has the rights of `role`, or give an existing one this password and role.
+
+    The server gets a SCRAM verifier, so the password is in none of its logs. Raises RequestInvalid.
+    """
+    if role not in LOGIN_ROLES:
+        raise RequestInvalid(f"no role logs in as {role}; roles: {', '.join(LOGIN_ROLES)}")
+    if not LOGIN_NAME.fullmatch(name) or name in ROLE_PURPOSES:
+        raise RequestInvalid("the name of a login consists of up to 63 small letters, digits and underscores")
+    if not LOGIN_PASSWORD.fullmatch(password):
+        raise RequestInvalid("a password has 12 to 200 letters, digits and signs of ASCII, without blanks")
+    exists = await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", name)
+    for template, arguments in (
+        (f"{'ALTER' if exists else 'CREATE'} ROLE %I LOGIN PASSWORD %L", (name, scram_verifier(password))),
+        ("GRANT %I TO %I", (role, name)),
+    ):
+        await connection.execute(
+            await connection.fetchval("SELECT format($1, $2::text, $3::text)", template, *arguments)
+        )
+
+
+def scram_verifier(password: str) -> str:
+    """Return what PostgreSQL stores of a password (RFC 5802, SHA-256)."""
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, SCRAM_ITERATIONS)
+    stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    salt_text, stored_text, server_text = (base64.b64encode(part).decode() for part in (salt, stored_key, server_key))
+    return f"SCRAM-SHA-256${SCRAM_ITERATIONS}:{salt_text}${stored_text}:{server_text}"
 
 
 async def create_roles(connection: Connection) -> list[str]:

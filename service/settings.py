@@ -1,17 +1,27 @@
-"""All settings. They are read from environment variables here and nowhere else."""
+"""All settings. They are read from environment variables here and nowhere else.
 
+A secret may be in a file instead: the variable NAME_FILE holds its path, or systemd passes it as the credential NAME.
+"""
+
+import os
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ledger.errors import KeyWrong
+from ledger.errors import KeyWrong, SetupWrong
 from ledger.transparency.signed_notes import VerifierKey
 from ledger.transparency.signer import read_seeds
+
+SECRETS = ("database_url", "master_key", "signing_key", "anchors")  # settings that may be in a file
+DATABASE_URL = "DATABASE_URL"
+SECRET_BYTES_MAX = 65_536
+CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd sets it for LoadCredential=
 
 
 class WitnessAddress(NamedTuple):
@@ -21,14 +31,65 @@ class WitnessAddress(NamedTuple):
     url: str
 
 
+class SecretFiles(PydanticBaseSettingsSource):
+    """Reads secrets from files. Raises SetupWrong if a file cannot be read, or if a secret is given twice."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the secrets that are in files."""
+        found = {name: _read_secret(variable_name(name)) for name in SECRETS}
+        keys = {"database_url": DATABASE_URL}  # as the environment names it, so that one of them wins
+        return {keys.get(name, name): secret for name, secret in found.items() if secret is not None}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Not used: __call__ returns all values."""
+        raise NotImplementedError
+
+
+def _read_secret(variable: str) -> str | None:
+    path = os.environ.get(f"{variable}_FILE")
+    if path is None:
+        credential = Path(os.environ.get(CREDENTIALS, ""), variable)
+        if CREDENTIALS not in os.environ or not credential.exists():
+            return None
+        path = str(credential)
+    elif variable in os.environ:
+        raise SetupWrong(f"{variable} and {variable}_FILE are both set: unset one")
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(SECRET_BYTES_MAX).strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise SetupWrong(f"{variable} cannot be read from {path}: {reason}") from None
+    if not text:
+        raise SetupWrong(f"{variable} cannot be read from {path}: it is empty")
+    return text
+
+
+def variable_name(setting: str) -> str:
+    """Return the environment variable of a setting."""
+    return DATABASE_URL if setting == "database_url" else f"LOYALTY_{setting.upper()}"
+
+
 class Settings(BaseSettings):
     """Each field is an environment variable: LOYALTY_ and the name in capitals. Only DATABASE_URL has no prefix."""
 
     model_config = SettingsConfigDict(env_prefix="LOYALTY_", hide_input_in_errors=True, populate_by_name=True)
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # not used
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # not used
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources of settings, the first one wins: arguments, environment, files."""
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
     database_url: str | None = Field(
         default=None,
-        validation_alias="DATABASE_URL",
+        validation_alias=DATABASE_URL,
         description="PostgreSQL 15 or newer; without it, one runs embedded in the data folder",
     )
     data: Path = Field(default=Path("data"), description="the data folder: embedded PostgreSQL, master key")

@@ -1,5 +1,6 @@
 """loyalty roles: create PostgreSQL roles and grant their rights. Every command can be repeated."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +8,7 @@ import uvloop
 
 from ledger.database import Connection, connect
 from service.cli.terminal.console import DataOption, JsonOption, show_json, show_note, show_result, show_table
-from service.database_roles import RolesApplied, apply_roles, create_roles
+from service.database_roles import LOGIN_ROLES, RolesApplied, apply_roles, create_login, create_roles
 from service.environment import Environment, load_settings, open_environment, run_with_connection
 
 roles = typer.Typer(help="PostgreSQL roles and their rights.", no_args_is_help=True)
@@ -31,6 +32,26 @@ def create(data: DataOption = None, as_json: JsonOption = False) -> None:
     with open_environment(load_settings(data), may_make=True) as environment:
         made = uvloop.run(work(environment))
     show_result({"roles": made}, f"These roles exist now: {', '.join(made)}.", as_json=as_json)
+
+
+@roles.command("login")
+def login(
+    name: Annotated[str, typer.Argument(help="Name of the role that logs in.")],
+    password_file: Annotated[Path, typer.Option(help="A file that holds the password.", exists=True, dir_okay=False)],
+    role: Annotated[str, typer.Option(help=f"Its rights: {', '.join(LOGIN_ROLES)}.")] = LOGIN_ROLES[0],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a role that can log in, for the service, an auditor or a backup. Again: set its password.
+
+    Needs the role that ran `loyalty migrate`.
+    """
+
+    async def work(_environment: Environment, connection: Connection) -> None:
+        await create_login(connection, name, password_file.read_text().strip(), role)
+
+    run_with_connection(data, work)
+    show_result({"login": name, "role": role}, f"{name} can log in as {role}.", as_json=as_json)
 
 
 @roles.command("apply")

@@ -1,10 +1,7 @@
 """The alert rules: Prometheus accepts them, and each alert fires for its fault only."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from service.monitoring import alert_rules, samples
 from service.monitoring.conditions import CONDITIONS
 from service.monitoring.instruments import Instruments
 from service.monitoring.samples import GaugeFamily
+from tests.support.tools import run_tool
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "loyalty.json"
@@ -84,14 +82,7 @@ FAULTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 
 
 def promtool(*arguments: str | Path) -> str:
-    """Run promtool; skip without it, except where all tools must be there."""
-    program = shutil.which("promtool")
-    if program is None:
-        assert not os.environ.get("LOYALTY_TEST_ALL_TOOLS"), "promtool is missing"
-        pytest.skip("needs promtool (on Debian: apt install prometheus)")
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return run_tool("promtool", "prometheus", *arguments)
 
 
 def test_the_rules_and_the_runbook_are_those_of_the_table() -> None:

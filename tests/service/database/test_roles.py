@@ -1,17 +1,18 @@
 """The roles can be applied at any time: the ledger gets an owner that cannot log in, and work continues."""
 
 import re
+from urllib.parse import quote
 
 import asyncpg
 import pytest
 
 import migrations
 from ledger.database import connect
-from ledger.errors import RoleTooPowerful
+from ledger.errors import RequestInvalid, RoleTooPowerful
 from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
-from service.database_roles import ROLE_PURPOSES, apply_roles
+from service.database_roles import ROLE_PURPOSES, apply_roles, create_login
 from service.startup_checks import check_role
 from tests.support.payloads import VAULT, delivery, issued
 
@@ -98,3 +99,41 @@ async def test_one_grant_too_many_on_any_table_of_the_ledger_is_noticed(
 
     await connection.execute(f"DROP OWNED BY {name}")
     await connection.execute(f"DROP ROLE {name}")
+
+
+async def test_a_login_gets_the_rights_of_one_role_and_a_new_password_when_asked_again(
+    dsn: str, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    name = re.sub(r".*/(t_\w+)\?.*", r"\1_app", dsn)
+    first, second = (
+        re.sub(r"//[^@]*@", f"//{name}:{quote(password, safe='')}@", dsn)
+        for password in ("first-password", "second/password'%")
+    )
+    await create_login(connection, name, "first-password")
+    await create_login(connection, name, "second/password'%")
+
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await connect(first)
+    session = await connect(second)
+    assert await session.fetchval("SELECT current_user") == name
+    await session.close()
+    await check_role(second)
+    await connection.execute(f"DROP ROLE {name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "role"),
+    [
+        ("Web", "long-enough-password", "loyalty_service"),
+        ("web; DROP", "long-enough-password", "loyalty_service"),
+        ("loyalty_owner", "long-enough-password", "loyalty_service"),
+        ("web", "short", "loyalty_service"),
+        ("web", "with a blank in it", "loyalty_service"),
+        ("web", "long-enough-password", "loyalty_owner"),
+    ],
+)
+async def test_a_login_that_could_not_be_used_safely_is_refused(
+    connection: "asyncpg.Connection[asyncpg.Record]", name: str, password: str, role: str
+) -> None:
+    with pytest.raises(RequestInvalid):
+        await create_login(connection, name, password, role)

@@ -9,7 +9,20 @@ from typing import NamedTuple
 import uvloop
 from rich.console import Console
 
-from benchmarks import as_of, figures, hostile, import_file, interpret, latency, lists, over_http, rebuild, seal, views
+from benchmarks import (
+    as_of,
+    disk,
+    figures,
+    hostile,
+    import_file,
+    interpret,
+    latency,
+    lists,
+    over_http,
+    rebuild,
+    seal,
+    views,
+)
 from benchmarks.figures import Figure
 
 RUNS = 3
@@ -29,6 +42,7 @@ BENCHMARKS = {
     "advance": Benchmark("advance", views.advance, 15_000),
     "rebuild": Benchmark("rebuild", rebuild.measure_rebuild, 100_000),
     "seal": Benchmark("seal, and what it costs", seal.seal, 5_000),
+    "disk": Benchmark("bytes on disk for each event", disk.disk, 20_000),
     "lag": Benchmark("lag, 1,000 deliveries a second over HTTP", latency.lag, 10_000),
     "reading": Benchmark(
         "GET /v1/accounts/{id}, 200 a second, while everything is rebuilt", latency.read_during_rebuild, 50_000

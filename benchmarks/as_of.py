@@ -62,8 +62,8 @@ async def query_as_of(events: int, runs: int) -> list[Figure]:
         }
         measured: dict[str, list[LoadResult]] = {name: [] for name in asked}
         with (
-            servers.run_server(servers.bare_query, database.dsn, access) as bare_query_port,
-            servers.run_server(servers.whole_service, database.dsn, database.folder, False) as service_port,
+            servers.run_server(servers.bare_query, database.dsn, access) as (bare_query_port, _),
+            servers.run_server(servers.whole_service, database.dsn, database.folder, False) as (service_port, _),
         ):
             for _ in range(runs):
                 for name, path in asked.items():

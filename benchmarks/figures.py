@@ -15,7 +15,7 @@ SHOWN_VERSIONS = ("asyncpg", "aiohttp", "uvloop", "msgspec", "pydantic")
 
 
 class Figure(NamedTuple):
-    """The runs of one measurement, in `unit` per second. `limit` names the figure to compare with."""
+    """The runs of one measurement, in `unit` per second, or in `per`. `limit` names the figure to compare with."""
 
     name: str
     unit: str
@@ -25,6 +25,8 @@ class Figure(NamedTuple):
     p50_ms: list[float] | None = None
     p99_ms: list[float] | None = None
     peak_mib: list[float] | None = None  # of all processes together, shared memory counted once
+    cpu_us: list[tuple[float, float]] | None = None  # per unit: of Python, of PostgreSQL
+    per: str = "/s"
 
 
 def describe_machine() -> dict[str, str]:
@@ -41,20 +43,29 @@ def describe_machine() -> dict[str, str]:
 def print_figures(console: Console, title: str, figures: list[Figure]) -> None:
     """Print the figures of one benchmark."""
     table = Table(title=title, title_justify="left")
-    for heading in ("", "each run", "median/s", "min–max", "p50 ms", "p99 ms", "peak MiB", "of the limit"):
+    for heading in ("", "each run", "median", "min–max", "CPU µs", "p50 ms", "p99 ms", "peak MiB", "of the limit"):
         table.add_column(heading, justify="left" if not heading else "right")
     for figure in figures:
         table.add_row(
             figure.name,
             f"{figure.size:,} {figure.unit}",
-            f"{median(figure.runs):,.0f}",
+            f"{median(figure.runs):,.0f}{figure.per}",
             f"{min(figure.runs):,.0f}–{max(figure.runs):,.0f}",
+            _cpu(figure),
             f"{median(figure.p50_ms):.1f}" if figure.p50_ms else "",
             f"{median(figure.p99_ms):.1f}" if figure.p99_ms else "",
             f"{max(figure.peak_mib):,.0f}" if figure.peak_mib else "",
             _ratio_to_limit(figure, figures),
         )
     console.print(table)
+
+
+def _cpu(figure: Figure) -> str:
+    """Return the CPU time per unit: "python + postgresql", or only Python's."""
+    if not figure.cpu_us:
+        return ""
+    python, postgres = (median(parts) for parts in zip(*figure.cpu_us, strict=True))
+    return f"{python:,.3g} + {postgres:,.3g}" if postgres else f"{python:,.3g}"
 
 
 def _ratio_to_limit(figure: Figure, figures: list[Figure]) -> str:

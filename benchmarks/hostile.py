@@ -30,8 +30,8 @@ import uvloop
 from benchmarks.environment import BenchDatabase, BenchLedger, build_history, create_bench_ledger
 from benchmarks.figures import Figure
 from benchmarks.load import get, post, quantile, send_requests
-from benchmarks.memory import Memory
 from benchmarks.over_http import requests_of
+from benchmarks.processes import Memory
 from benchmarks.servers import MASTER_KEY
 from ledger.database import connect
 from ledger.store.api_keys import create_key

@@ -5,6 +5,8 @@ import hashlib
 import multiprocessing
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from functools import partial
 from multiprocessing.synchronize import Barrier
 
 import uvloop
@@ -17,8 +19,10 @@ from benchmarks.environment import (
     build_history,
     create_bench_ledger,
     open_database,
+    postgres_pid,
 )
 from benchmarks.figures import Figure
+from benchmarks.processes import CpuTime
 from benchmarks.servers import MASTER_KEY
 from ledger.database import Connection, connect
 from ledger.gc_tuning import freeze_loaded_objects
@@ -49,22 +53,28 @@ async def import_history(events: int, runs: int) -> list[Figure]:
         f"import by {PROCESSES} workers": [],
         f"import by {PROCESSES} commands at once": [],
     }
+    spent = defaultdict[str, list[tuple[float, float]]](list)  # with the start of the workers
     freeze_loaded_objects()  # as `loyalty import` does
     async with open_database() as database:
         for run in range(runs):
             lines = lines_of(events, run + 1)
-            rates = (
-                await _copy(database.connection, lines, keys=False),
-                await _copy(database.connection, lines, keys=True),
-                await _import(database, lines, await create_bench_ledger(database, f"one-{run}")),
-                await _import_by_workers(database, lines, await create_bench_ledger(database, f"workers-{run}")),
-                _import_by_several(database, events, run, await create_bench_ledger(database, f"several-{run}")),
-            )
-            for name, rate in zip(measured, rates, strict=True):
-                measured[name].append(rate)
+            one, workers, several = [
+                await create_bench_ledger(database, f"{name}-{run}") for name in ("one", "workers", "several")
+            ]
+            works: list[Callable[[], Awaitable[float]]] = [
+                partial(_copy, database.connection, lines, keys=False),
+                partial(_copy, database.connection, lines, keys=True),
+                partial(_import, database, lines, one),
+                partial(_import_by_workers, database, lines, workers),
+                partial(_import_by_several, database, events, run, several),
+            ]
+            for name, work in zip(measured, works, strict=True):
+                with CpuTime(postgres=postgres_pid(database)) as cpu:
+                    measured[name].append(await work())
+                spent[name].append(cpu.per_unit(events))
     limit = "COPY with the same two keys"
     return [
-        Figure(name, "deliveries", events, rates, limit if name.startswith("import") else None)
+        Figure(name, "deliveries", events, rates, limit if name.startswith("import") else None, cpu_us=spent[name])
         for name, rates in measured.items()
     ]
 
@@ -116,7 +126,7 @@ async def _import_by_workers(database: BenchDatabase, files: Lines, bench_ledger
     return lines / seconds
 
 
-def _import_by_several(database: BenchDatabase, events: int, run: int, bench_ledger: BenchLedger) -> float:
+async def _import_by_several(database: BenchDatabase, events: int, run: int, bench_ledger: BenchLedger) -> float:
     """Let each process import a part of its own into the same ledger at the same time."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(PROCESSES + 1)
@@ -128,9 +138,9 @@ def _import_by_several(database: BenchDatabase, events: int, run: int, bench_led
     ]
     for process in processes:
         process.start()
-    barrier.wait(120)
+    await asyncio.to_thread(barrier.wait, 120)
     begun = time.perf_counter()
-    barrier.wait(600)
+    await asyncio.to_thread(barrier.wait, 600)
     taken = time.perf_counter() - begun
     for process in processes:
         process.join(60)

@@ -36,7 +36,7 @@ async def lag(events: int, runs: int) -> list[Figure]:
     delivered, behind = list[LoadResult](), list[list[float]]()
     async with open_database() as database:
         bench_ledger = await create_bench_ledger(database, "bench")
-        with servers.run_server(servers.whole_service, database.dsn, database.folder, True) as port:
+        with servers.run_server(servers.whole_service, database.dsn, database.folder, True) as (port, _):
             for run in range(runs):
                 requests = requests_of(build_history(events, seed=run + 1), bench_ledger.inbound)
                 await send_requests(port, requests[:WARM_UP])
@@ -77,7 +77,7 @@ async def read_during_rebuild(events: int, runs: int) -> list[Figure]:
         names = [row[0] for row in await database.connection.fetch(ACCOUNTS, bench_ledger.ledger.ledger_id)]
         headers = f"Authorization: Bearer {key}\r\n"
         requests = [get(f"/v1/accounts/{name}", headers) for name in islice(cycle(names), REQUESTS_ALONE)]
-        with servers.run_server(servers.whole_service, database.dsn, database.folder, True) as port:
+        with servers.run_server(servers.whole_service, database.dsn, database.folder, True) as (port, _):
             await send_requests(port, requests[:WARM_UP])
             for _ in range(runs):
                 alone.append(await send_requests(port, requests, REQUESTS_PER_SECOND))

@@ -42,7 +42,7 @@ async def lists(accounts: int, runs: int) -> list[Figure]:
             "the summary of all lists": "/v1/reconciliation",
         }
         measured: dict[str, list[LoadResult]] = {name: [] for name in paths}
-        with servers.run_server(servers.whole_service, database.dsn, database.folder, False) as service_port:
+        with servers.run_server(servers.whole_service, database.dsn, database.folder, False) as (service_port, _):
             for _ in range(runs):
                 for name, path in paths.items():
                     measured[name].append(

@@ -3,12 +3,21 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from benchmarks import servers
-from benchmarks.environment import append_history, build_history, create_bench_ledger, open_database
+from benchmarks.environment import (
+    BenchDatabase,
+    append_history,
+    build_history,
+    create_bench_ledger,
+    open_database,
+    postgres_pid,
+)
 from benchmarks.figures import Figure
 from benchmarks.load import LoadResult, get, post, send_requests
-from benchmarks.servers import MASTER_KEY
+from benchmarks.processes import CpuTime
+from benchmarks.servers import MASTER_KEY, RunningServer
 from benchmarks.simulation import SentDelivery
 from ledger.store import api_keys
 from ledger.store.registry import InboundConnection
@@ -18,9 +27,16 @@ WARM_UP = 500  # requests, until the server has opened all its connections
 ACCOUNTS = "SELECT account_id FROM accounts WHERE ledger_id = $1 ORDER BY md5(account_id) LIMIT 5000"
 
 
+class MeasuredLoad(NamedTuple):
+    """Answers of a server, and the CPU time of each: of the server with its processes, and of PostgreSQL."""
+
+    load: LoadResult
+    cpu_us: tuple[float, float]
+
+
 async def ingest(events: int, runs: int) -> list[Figure]:
     """POST deliveries to the service. The limit only authenticates and parses them."""
-    measured: dict[str, list[LoadResult]] = {
+    measured: dict[str, list[MeasuredLoad]] = {
         "the load client alone": [],
         "authenticated and parsed, not stored": [],
         "stored": [],
@@ -30,22 +46,22 @@ async def ingest(events: int, runs: int) -> list[Figure]:
         bench_ledger = await create_bench_ledger(database, "bench")
         by_id = {one.connection_id: one for one in bench_ledger.inbound.values()}
         with (
-            servers.run_server(servers.canned_server) as canned_port,
+            servers.run_server(servers.canned_server) as canned,
             servers.run_server(servers.bare_webhook, by_id) as bare,
             servers.run_server(servers.whole_service, database.dsn, database.folder, False) as stored,
         ):
-            for port in (bare, stored):
-                await send_requests(port, requests_of(build_history(WARM_UP, seed=98), bench_ledger.inbound))
+            for server in (bare, stored):
+                await send_requests(server.port, requests_of(build_history(WARM_UP, seed=98), bench_ledger.inbound))
             for run in range(runs):
                 requests = requests_of(build_history(events, seed=run + 1), bench_ledger.inbound)
-                for name, port in zip(measured, (canned_port, bare, stored), strict=False):
-                    measured[name].append(await send_requests(port, requests))
+                for name, server in zip(measured, (canned, bare, stored), strict=False):
+                    measured[name].append(await _measure(database, server, requests))
         with servers.run_server(servers.whole_service, database.dsn, database.folder, True) as projected:
             await catch_up(database.connection, bench_ledger.ledger.ledger_id)
-            await send_requests(projected, requests_of(build_history(WARM_UP, seed=99), bench_ledger.inbound))
+            await send_requests(projected.port, requests_of(build_history(WARM_UP, seed=99), bench_ledger.inbound))
             for run in range(runs):
                 requests = requests_of(build_history(events, seed=100 + run), bench_ledger.inbound)
-                measured["stored, the projector beside it"].append(await send_requests(projected, requests))
+                measured["stored, the projector beside it"].append(await _measure(database, projected, requests))
     return [_figure(name, "deliveries", events, runs_of, list(measured)[1]) for name, runs_of in measured.items()]
 
 
@@ -68,7 +84,7 @@ def _credentials(inbound: InboundConnection, body: bytes) -> str:
 async def get_accounts(events: int, runs: int) -> list[Figure]:
     """GET accounts with their open lots. The limit is one row by its primary key."""
     bare, ours = "one row by its key", "an account with its lots"
-    measured: dict[str, list[LoadResult]] = {bare: [], ours: []}
+    measured: dict[str, list[MeasuredLoad]] = {bare: [], ours: []}
     async with open_database() as database:
         bench_ledger = await create_bench_ledger(database, "bench")
         await append_history(database, bench_ledger, build_history(events))
@@ -79,24 +95,31 @@ async def get_accounts(events: int, runs: int) -> list[Figure]:
         headers = f"Authorization: Bearer {key}\r\n"
         requests = [get(f"/v1/accounts/{names[n % len(names)]}", headers) for n in range(events)]
         with (
-            servers.run_server(servers.bare_query, database.dsn, access) as bare_query_port,
-            servers.run_server(servers.whole_service, database.dsn, database.folder, False) as service_port,
+            servers.run_server(servers.bare_query, database.dsn, access) as bare_server,
+            servers.run_server(servers.whole_service, database.dsn, database.folder, False) as service,
         ):
-            for port in (bare_query_port, service_port):
-                await send_requests(port, requests[:WARM_UP])
+            for server in (bare_server, service):
+                await send_requests(server.port, requests[:WARM_UP])
             for _ in range(runs):
-                measured[bare].append(await send_requests(bare_query_port, requests))
-                measured[ours].append(await send_requests(service_port, requests))
+                measured[bare].append(await _measure(database, bare_server, requests))
+                measured[ours].append(await _measure(database, service, requests))
     return [_figure(name, "answers", events, runs_of, bare) for name, runs_of in measured.items()]
 
 
-def _figure(name: str, unit: str, size: int, runs: Sequence[LoadResult], limit: str) -> Figure:
+async def _measure(database: BenchDatabase, server: RunningServer, requests: Sequence[bytes]) -> MeasuredLoad:
+    with CpuTime(server.pid, postgres=postgres_pid(database)) as cpu:
+        load = await send_requests(server.port, requests)
+    return MeasuredLoad(load, cpu.per_unit(len(requests)))
+
+
+def _figure(name: str, unit: str, size: int, runs: Sequence[MeasuredLoad], limit: str) -> Figure:
     return Figure(
         name,
         unit,
         size,
-        [run.per_second for run in runs],
+        [run.load.per_second for run in runs],
         limit if name != limit else None,
-        [run.p50_ms for run in runs],
-        [run.p99_ms for run in runs],
+        [run.load.p50_ms for run in runs],
+        [run.load.p99_ms for run in runs],
+        cpu_us=[run.cpu_us for run in runs],
     )

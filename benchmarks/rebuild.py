@@ -13,8 +13,8 @@ from typing import BinaryIO, NamedTuple
 from benchmarks.copy_rows import load
 from benchmarks.environment import BenchDatabase, Stopwatch, open_database, postgres_pid
 from benchmarks.figures import Figure
-from benchmarks.memory import Memory
 from benchmarks.peer import rebuild_by_peer
+from benchmarks.processes import CpuTime, Memory
 from ledger.database import Connection
 from projections.engine import generations, promotion
 from projections.engine.generations import Generation
@@ -50,6 +50,7 @@ async def measure_rebuild(events: int, runs: int, source: Source | None = None, 
     """Rebuild a ledger of `events` events from its events and from its facts, or from only one of them."""
     sources: Sequence[Source] = [source] if source else ["ledger", "facts"]
     rates, limits, peaks = (defaultdict[str, list[float]](list) for _ in range(3))
+    spent = defaultdict[str, list[tuple[float, float]]](list)
     peer, filled = list[float](), FillResult(0, 0)
     async with open_database() as database:
         await load(database, events, workers)
@@ -60,14 +61,19 @@ async def measure_rebuild(events: int, runs: int, source: Source | None = None, 
             peer.append(await asyncio.to_thread(rebuild_by_peer, database.dsn, min(events, EVENTS_OF_PEER_MAX)))
             for one in sources:
                 bare = await _bare(database, one, workers)
-                with Memory(postgres_pid(database)) as memory, Stopwatch() as watch:
+                with (
+                    Memory(postgres_pid(database)) as memory,
+                    CpuTime(postgres=postgres_pid(database)) as cpu,
+                    Stopwatch() as watch,
+                ):
                     made, filled = await _fill(database, one, workers)
                 await promotion.drop_generation(database.connection, made.generation)
                 size = filled.events if one == "ledger" else filled.facts
                 limits[one].append(size / bare)
                 rates[one].append(size / watch.seconds)
                 peaks[one].append(memory.peak_mib)
-    return list(_figures(sources, rates, limits, peaks, peer, filled, workers))
+                spent[one].append(cpu.per_unit(size))
+    return list(_figures(sources, rates, limits, peaks, spent, peer, filled, workers))
 
 
 def _figures(
@@ -75,6 +81,7 @@ def _figures(
     rates: dict[str, list[float]],
     limits: dict[str, list[float]],
     peaks: dict[str, list[float]],
+    spent: dict[str, list[tuple[float, float]]],
     peer: list[float],
     filled: FillResult,
     workers: int,
@@ -86,7 +93,7 @@ def _figures(
         limit = f"{UNIT[one]} read bare, the same rows copied"
         yield Figure(limit, UNIT[one], size, limits[one])
         name = f"rebuild from {one}, {workers} workers"
-        yield Figure(name, UNIT[one], size, rates[one], limit, peak_mib=peaks[one])
+        yield Figure(name, UNIT[one], size, rates[one], limit, peak_mib=peaks[one], cpu_us=spent[one])
         if one == "ledger":
             yield Figure(f"{name}, beside the peer", UNIT[one], size, rates[one], library)
 

@@ -99,7 +99,7 @@ async def _ingest(database: BenchDatabase, events: int, run: int, *, sealer: boo
     await _seal_all(database)
     bench_ledger = await create_bench_ledger(database, f"taken-in-{run}-{int(sealer)}")
     requests = requests_of(build_history(events, seed=100 + run), bench_ledger.inbound)
-    with servers.run_server(servers.whole_service, database.dsn, database.folder, True, sealer) as port:
+    with servers.run_server(servers.whole_service, database.dsn, database.folder, True, sealer) as (port, _):
         return await send_requests(port, requests)
 
 

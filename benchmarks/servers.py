@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 import uvloop
@@ -30,6 +30,11 @@ from service.settings import Settings
 MASTER_KEY = MasterKey(bytes(32))
 ONE_ROW = "SELECT account_id, available, promised, debt FROM accounts WHERE ledger_id = $1 AND account_id = $2"
 CANNED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class RunningServer(NamedTuple):
+    port: int
+    pid: int
 
 
 class CannedProtocol(asyncio.Protocol):
@@ -97,15 +102,15 @@ async def _listen(app: web.Application) -> int:
 
 
 @contextmanager
-def run_server(start: Callable[..., Any], *arguments: Any) -> Iterator[int]:
-    """Run one of these servers in a process of its own. Yield its port."""
+def run_server(start: Callable[..., Any], *arguments: Any) -> Iterator[RunningServer]:
+    """Run one of these servers in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(theirs, start, arguments))
     process.start()
     theirs.close()  # so that `recv` fails if the process ends
     try:
-        yield ours.recv()
+        yield RunningServer(ours.recv(), process.pid or 0)
     finally:
         ours.close()
         process.join(20)

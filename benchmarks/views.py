@@ -4,8 +4,16 @@ interpretation.
 
 from typing import Any, NamedTuple
 
-from benchmarks.environment import Stopwatch, append_history, build_history, create_bench_ledger, open_database
+from benchmarks.environment import (
+    Stopwatch,
+    append_history,
+    build_history,
+    create_bench_ledger,
+    open_database,
+    postgres_pid,
+)
 from benchmarks.figures import Figure
+from benchmarks.processes import CpuTime
 from ledger.database import Connection
 from ledger.store.read import events_between, tail
 from projections.engine.worker import catch_up
@@ -32,19 +40,21 @@ async def advance(events: int, runs: int) -> list[Figure]:
     The limit reads the events and writes the same rows with their keys, without interpretation.
     """
     ours, bare, done = list[float](), list[float](), 0
+    spent: list[tuple[float, float]] = []
     async with open_database() as database:
         for run in range(runs):
             bench_ledger = await create_bench_ledger(database, f"advance-{run}")
             done = await append_history(database, bench_ledger, build_history(events, seed=run + 1))
-            with Stopwatch() as watch:
+            with CpuTime(postgres=postgres_pid(database)) as cpu, Stopwatch() as watch:
                 await catch_up(database.connection, bench_ledger.ledger.ledger_id)
             ours.append(done / watch.seconds)
+            spent.append(cpu.per_unit(done))
             seconds = await _read_events(database.connection, bench_ledger.ledger.ledger_id)
             for table in await _tables(database.connection, bench_ledger.ledger.ledger_id):
                 seconds += await _write(database.connection, table)
             bare.append(done / seconds)
     limit = "events read, the same rows written"
-    return [Figure(limit, "events", done, bare), Figure("advance", "events", done, ours, limit)]
+    return [Figure(limit, "events", done, bare), Figure("advance", "events", done, ours, limit, cpu_us=spent)]
 
 
 async def _read_events(connection: Connection, ledger_id: int) -> float:

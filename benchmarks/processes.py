@@ -1,4 +1,7 @@
-"""Peak memory of all processes of a benchmark, with shared pages counted once."""
+"""Memory and CPU time of the processes of a benchmark.
+
+A rate depends on everything else that the machine does. CPU time per unit depends on it much less.
+"""
 
 import os
 import threading
@@ -9,6 +12,45 @@ from typing import Self
 
 SECONDS = 0.5
 PROC = Path("/proc")
+MICROSECONDS_PER_TICK = 1_000_000 / os.sysconf("SC_CLK_TCK")
+
+
+class CpuTime:
+    """CPU time of a block in microseconds, of process trees and of PostgreSQL: `with CpuTime(pids, postgres) as cpu`.
+
+    Without `pids` it is the time of this process and its children.
+    """
+
+    python_us = postgres_us = 0.0
+
+    def __init__(self, *pids: int, postgres: int | None = None) -> None:
+        self._roots = pids or (os.getpid(),)
+        self._postgres = (postgres,) if postgres is not None else ()
+
+    def __enter__(self) -> Self:
+        self._begun = _cpu_us(self._roots), _cpu_us(self._postgres)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.python_us = _cpu_us(self._roots) - self._begun[0]
+        self.postgres_us = _cpu_us(self._postgres) - self._begun[1]
+
+    def per_unit(self, size: int) -> tuple[float, float]:
+        """Return the microseconds of Python and of PostgreSQL for each of `size` units."""
+        return self.python_us / size, self.postgres_us / size
+
+
+def _cpu_us(roots: tuple[int, ...]) -> float:
+    """Return the CPU time of process trees, including children that have ended."""
+    return MICROSECONDS_PER_TICK * sum(_ticks(pid) for pid in _with_descendants(roots))
+
+
+def _ticks(pid: int) -> int:
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return sum(map(int, fields[11:15]))  # user and system, of the process and of its ended children
 
 
 class Memory:

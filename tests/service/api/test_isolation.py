@@ -69,6 +69,31 @@ def paths_of(canonical: str, subjects: list[str]) -> list[str]:
     return paths
 
 
+VARIANTS = (
+    *({"explain": "true"}, {"format": "csv"}, {"grace_hours": "0"}, {"limit": "1"}, {"cursor": "nothing"}),
+    *({"at": "2030-01-01T00:00:00Z"}, {"as_of_position": "3"}, {"as_of_position": "40"}, {"known_at": "2024-01-01"}),
+)
+
+
+async def requests_with_parameters(
+    zebra: TenantClient, quokka_key: str, canonical: str, theirs: list[str]
+) -> list[tuple[str, dict[str, str]]]:
+    """Return requests of one route that name something of the other ledger: subjects in the path and in parameters, and
+    the cursors of its own pages. Most parameters are unknown to most routes: that tests the refusals.
+    """
+    paths = paths_of(canonical, theirs[:1])[:3]
+    asked = [(path, variant) for path in paths for variant in VARIANTS]
+    if canonical == "/v1/ledger/events":
+        asked += [(canonical, {"subject": subject}) for subject in theirs]
+    if "{" not in canonical:
+        headers = {"Authorization": f"Bearer {quokka_key}"}
+        response = await zebra.client.request("GET", canonical, params={"limit": "1"}, headers=headers)
+        page = await response.json() if response.content_type == "application/json" else {}
+        if isinstance(page, dict) and page.get("next"):
+            asked += [(canonical, {"cursor": page["next"]}), (canonical, {"cursor": page["next"], "limit": "1000"})]
+    return asked
+
+
 async def test_no_answer_of_any_route_reveals_anything_of_another_ledger(dsn: str) -> None:
     async with serving(dsn, ZEBRA, QUOKKA) as [zebra, quokka]:
         async with zebra.database() as connection:
@@ -77,28 +102,37 @@ async def test_no_answer_of_any_route_reveals_anything_of_another_ledger(dsn: st
             asked = [row[0] for row in await connection.fetch(SUBJECTS, quokka.ledger.ledger_id)]
             ours = [row[0] for row in await connection.fetch(SUBJECTS, zebra.ledger.ledger_id)]
             key = await api_keys.create_key(connection, MASTER_KEY, zebra.ledger, SCOPES)
+            other_key = await api_keys.create_key(connection, MASTER_KEY, quokka.ledger, SCOPES)
         markers = [one for one in theirs if len(one) > 5 and one not in ours]
         markers += ["quokka", "4711", quokka.key.split("_")[1]]
         markers += [inbound.connection_id for inbound in quokka.inbound.values()]
         bearer = {"Authorization": f"Bearer {key}"}
 
-        leaks, answered, statuses = [], 0, set[int]()
+        leaks, answered, statuses, cursors = [], 0, set[int](), 0
         routes = {(route.method, route.resource.canonical) for route in zebra.client.app.router.routes()}
         for method, canonical in sorted(routes - {("HEAD", path) for _, path in routes}):
-            for path in paths_of(canonical, [*ours, *asked]):
-                for query in QUERIES.get(canonical, [{}]) if method == "GET" else [{}]:
-                    body = None if method == "GET" else json.dumps(SAID)
-                    response = await zebra.client.request(
-                        method, path, params={"limit": "1000", **query}, data=body, headers=bearer
-                    )
-                    text = await response.text()
-                    answered += 1
-                    statuses.add(response.status)
-                    told = text.replace(path.rsplit("/", 1)[-1], "") + str(dict(response.headers))
-                    leaks += [(method, path, query, one) for one in markers if one in told and one not in path]
+            requests = [
+                (path, {"limit": "1000", **query})
+                for path in paths_of(canonical, [*ours, *asked])
+                for query in (QUERIES.get(canonical, [{}]) if method == "GET" else [{}])
+            ]
+            if method == "GET":
+                requests += await requests_with_parameters(zebra, other_key, canonical, asked)
+            for path, query in requests:
+                body = None if method == "GET" else json.dumps(SAID)
+                response = await zebra.client.request(method, path, params=query, data=body, headers=bearer)
+                text = await response.text()
+                answered += 1
+                statuses.add(response.status)
+                cursors += query.get("cursor", "nothing") != "nothing"
+                told = text + str(dict(response.headers))
+                for name in (path.rsplit("/", 1)[-1], query.get("subject"), query.get("cursor")):
+                    told = told.replace(name, "") if name else told  # a refusal may quote the request
+                leaks += [(method, path, query, one) for one in markers if one in told and one not in path]
 
     assert leaks == []
-    assert answered > 200
+    assert answered > 1_000
+    assert cursors >= 10
     assert {200, 404} <= statuses
     assert max(statuses) < 500 or statuses & set(range(500, 600)) <= {503}
 

@@ -21,6 +21,8 @@ from ledger.vendors.leniency import UnreadableValue, describe_error, unreadable_
 from ledger.vendors.vendor import EventContext, EventType, ParsedEvent
 
 REASON_CHARACTERS_MAX = 300
+UNKNOWN_ENVELOPE = "no envelope that we know"
+UNKNOWN_KIND = "a kind that we do not know"
 FACTS_PER_EVENT_MAX = 10_000
 CLOCK_AHEAD_MAX = timedelta(minutes=15)  # beyond this an event dated in the future is listed: no clock is so wrong
 
@@ -97,11 +99,11 @@ def _interpret(event: Event, delivery: ParsedDelivery) -> Interpretation:
         return delivery.failure
     parsed_events = delivery.events
     if event.ordinal >= len(parsed_events):
-        return Interpretation((), "unrecognised", "no envelope that we know")
+        return Interpretation((), "unrecognised", UNKNOWN_ENVELOPE)
     parsed = parsed_events[event.ordinal]
     event_type = SOURCES[event.source].kinds.get(parsed.kind)
     if event_type is None:
-        return Interpretation((), "unrecognised", "a kind that we do not know")
+        return Interpretation((), "unrecognised", UNKNOWN_KIND)
     tag = event.event_tag
     try:
         occurred_at, untimed, facts = _facts(event_type, parsed, event, tag.hex())

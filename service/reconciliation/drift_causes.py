@@ -179,6 +179,8 @@ def _of_another_programme(step: DriftStep, evidence: Evidence) -> Iterator[str]:
 
 def _unclear(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     """Candidates: events within the step that have more than one reading."""
+    if step.before is None and step.is_claimed and abs(step.amount) < 1:
+        yield "the vendor's balance has a fraction of a point that was there before, or that no event states"
     contested = [line.position for line in step.lines if line.position in evidence.conflicts]
     if contested:
         yield f"the event at position {contested[0]} was reported with several contents, and another one is right"

@@ -27,8 +27,11 @@ LATER_EVENTS = f"""
       JOIN ledger.events e ON e.ledger_id = $1 AND e.position = f.position
       LEFT JOIN LATERAL (
             SELECT sum(abs(s.points)) AS points, min(substring(s.account_id FROM '[^:]*$')) AS unit FROM statement s
-             WHERE s.ledger_id = $1 AND s.account_id >= c.merged_into || ':' AND s.account_id < c.merged_into || ';'
-               AND s.position = f.position HAVING sum(abs(s.points)) > 0) p ON true
+             WHERE s.ledger_id = $1 AND s.position = f.position
+               AND s.subject = (SELECT a.subject FROM accounts a
+                                 WHERE a.ledger_id = $1 AND a.account_id >= c.merged_into || ':'
+                                   AND a.account_id < c.merged_into || ';' LIMIT 1)
+            HAVING sum(abs(s.points)) > 0) p ON true
      WHERE c.ledger_id = $1 AND c.merged_into IS NOT NULL AND e.source <> 'loyalty' AND e.recorded_at <= $2
        AND f.kind <> ALL (ARRAY{list(OTHER_FACTS)}) AND (c.subject, f.position) > ($4, $5)
      GROUP BY c.subject, c.merged_into, c.merged_at, f.position, e.kind, e.recorded_at, p.points, p.unit

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 from ledger.database import Connection
 from ledger.events import Event
+from ledger.intake.interpret import UNKNOWN_ENVELOPE, UNKNOWN_KIND
 from ledger.store.read import FirstConflict, bodies, events_without_bodies, first_conflicts_after
 from projections.engine.conflicts import DEFAULT_POLICY, PolicyByKind, policies_of, select_by_policy
 from service.formatting import payload_json
@@ -44,13 +46,22 @@ QUARANTINE = list_from_sql(
     cause="Its body cannot be read. Repair it at the sender, or with `loyalty import --repair`.",
     columns=("source", "kind", "reason"),
 )
+
+
+def _cause_of_unrecognised(row: Any) -> str:
+    """Return why an event has no facts. For a known kind, the reason names the path of the value."""
+    if row["reason"] in (UNKNOWN_ENVELOPE, UNKNOWN_KIND):
+        return "This version does not know the kind or format. After an update that does, run `loyalty rebuild`."
+    return f"It cannot be interpreted: {row['reason']}. Ask the vendor, or run `loyalty rebuild` after an update."
+
+
 UNKNOWN = list_from_sql(
     "unrecognised",
     "Events of an unknown kind or format",
     page=UNRECOGNISED,
     key=("position",),
     start=(0,),
-    cause="This version does not know the kind or format. After an update that does, run `loyalty rebuild`.",
+    cause=_cause_of_unrecognised,
     columns=("source", "kind", "reason"),
 )
 

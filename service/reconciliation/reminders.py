@@ -5,6 +5,7 @@ time. The matter closes when a later reminder of the day agrees. It also closes 
 agrees.
 """
 
+from decimal import Decimal
 from typing import Any
 
 from ledger.decimals import format_decimal
@@ -61,7 +62,7 @@ def _cause(row: Any) -> str:
     announcement = f"The vendor announces {row['announced']} points that lapse on {row['day']}; we have {row['held']}."
     if row["amount"] == row["missing"]:
         return f"{announcement} The same amount is missing by its claims. See the list `drift`."
-    if row["other_day"] is not None:
+    if row["other_day"] is not None and Decimal(row["held"]) == 0:  # points of that day here make it a coincidence
         return f"{announcement} The same amount lapses here after {row['other_day']}. One of the two days is wrong."
     kind = "credit" if row["amount"] > 0 else "debit"
     points = format_decimal(abs(row["amount"]))

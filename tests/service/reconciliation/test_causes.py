@@ -422,6 +422,27 @@ async def test_a_reminder_of_another_day_than_that_of_the_lots_names_both_days(d
         )
 
 
+async def test_a_reminder_blames_no_other_day_while_points_of_its_own_day_are_here(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await told(
+            acme,
+            issued("a", 0, 1, 100, lapses="2031-01-31"),
+            issued("b", 0, 1, 50, lapses="2031-02-28"),
+            reminder("c", DAY, 1, 50, "2031-01-31"),
+        )
+
+        assert "The cause is not known" in await cause(acme, "reminders")
+
+
+async def test_an_event_with_an_unreadable_value_is_listed_with_its_path(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await told(acme, expired("a", 0, 1, 5).replace(b'"pointsExpired": 5', b'"pointsExpired": "five"'))
+
+        assert (await cause(acme, "unrecognised")).startswith(
+            "It cannot be interpreted: pointsExpired is not a number."
+        )
+
+
 async def test_reminders_of_another_tier_and_of_another_end_of_a_membership_are_listed(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         tier = json.loads(sample("capillary", "tierDowngradeReminder"))

@@ -58,7 +58,7 @@ async def query_as_of(events: int, runs: int) -> list[Figure]:
             "as known, 500 facts": f"{ACCOUNT}?as_of_position={known}",
             "both, 1,000 facts": f"{ACCOUNT}?at=2026-01-01T00:00:00Z&as_of_position={last - 1}",
             "statement as known, 1,000 lines": f"{ACCOUNT}/statement?as_of_position={last - 1}&limit=1000",
-            "explained, 1,000 steps": f"{ACCOUNT}?explain=true",
+            "explained, 1,000 steps": f"{ACCOUNT}/explanation",
         }
         measured: dict[str, list[LoadResult]] = {name: [] for name in asked}
         with (

@@ -216,7 +216,7 @@ HEAVY_PATHS = (
     "/v1/reconciliation/drift?limit=1000",
     "/v1/reconciliation/conflicts?limit=1000",
     "/v1/ledger/events?limit=1000",
-    "/v1/accounts/capillary:100458:1:838:points?explain=true&limit=1000",
+    "/v1/accounts/capillary:100458:1:838:points/explanation?limit=1000",
     "/v1/accounts/capillary:100458:1:838:points?at=2024-06-01T00:00:00Z",
     "/v1/customers?external_id=" + "9" * 200,
 )

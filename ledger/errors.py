@@ -1,20 +1,22 @@
 """All errors that this software raises on purpose, as one tree. The first line of a docstring is shown to users.
 
+LedgerError
 - NotFound: LedgerUnknown, LogUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
-- Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown, NotAwaited,
-  NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged, PeriodNotClosable
-- Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkerEnded, WorkersLost, RebuildRuns, RebuildDue,
-  LedgerReadsTooMany, MemoryExhausted
+- Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown,
+  ContentTypeUnknown, NotAwaited, NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged,
+  PeriodNotClosable
+- Unavailable: LedgerUnavailable (LedgerBusy), MemoryExhausted, NotSealedYet, WorkerEnded, WorkersLost, RebuildRuns,
+  RebuildDue, LedgerReadsTooMany
 - SetupWrong: NoData, SchemaOutdated, SchemaUnsupported, RoleTooPowerful, MasterKeyWrong, KeyWrong,
   EmbeddedPostgresFailed
-- ExportWrong: an exported ledger cannot be restored
-- NoteWrong: a signed note is not accepted
-- Unsealable: no tree head may be signed. EventsChanged, TreeChanged, HeadInconsistent, NotOurs (HeadForgotten,
+- ExportWrong (an exported ledger cannot be restored)
+- NoteWrong (a signed note is not accepted)
+- Unsealable (no tree head may be signed): EventsChanged, TreeChanged, HeadInconsistent, NotOurs (HeadForgotten,
   SignerUnknown)
-- Unreadable: a payload cannot be read; it is quarantined, never refused
-- Unfoldable: a rule cannot fold a fact; its subject is parked
+- Unreadable (a payload cannot be read: it is quarantined, never refused)
+- Unfoldable (a rule cannot fold a fact: its subject is parked)
 
-Class names are stored and answered as the `type` of a problem, so they stay.
+Class names are stored with the problems of the sealer, so they stay.
 """
 
 
@@ -67,7 +69,7 @@ class ScopeMissing(Refused):
 
 
 class RequestInvalid(Refused):
-    """A request parameter has an invalid value."""
+    """A parameter or a field of the request is missing or invalid."""
 
 
 class NameTaken(Refused):
@@ -84,6 +86,10 @@ class DeliveryTooLarge(Refused):
 
 class CodingUnknown(Refused):
     """The content coding of the body is not supported; use gzip, deflate or zstd."""
+
+
+class ContentTypeUnknown(Refused):
+    """The body must be JSON, and its content type `application/json`."""
 
 
 class NotAwaited(Refused):

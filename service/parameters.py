@@ -1,8 +1,10 @@
-"""Parse query parameters: times, flags, whole numbers."""
+"""Parse query parameters: times, days, flags, whole numbers."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from ledger import errors
+
+DAY_CHARACTERS = len("2026-03-31")
 
 
 def parse_time(text: str | None, name: str) -> datetime | None:
@@ -12,13 +14,25 @@ def parse_time(text: str | None, name: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError:
-        raise errors.RequestInvalid(f"`{name}` must be an ISO 8601 time, such as 2026-03-31T23:59:59Z") from None
+        raise errors.RequestInvalid(f"`{name}` must be an RFC 3339 time, such as 2026-03-31T23:59:59Z") from None
     if time.tzinfo is None:
         raise errors.RequestInvalid(f"`{name}` must have a time zone, such as Z")
     try:
         return time.astimezone(UTC)
     except OverflowError:
         raise errors.RequestInvalid(f"`{name}` is out of range") from None
+
+
+def parse_day(text: str | None, name: str) -> date | None:
+    """Parse a day. Raises RequestInvalid."""
+    if text is None:
+        return None
+    try:
+        if len(text) != DAY_CHARACTERS:
+            raise ValueError
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise errors.RequestInvalid(f"`{name}` must be a day, such as 2026-03-31") from None
 
 
 def parse_flag(text: str | None, name: str) -> bool:

@@ -10,9 +10,11 @@ from typing import Any
 from aiohttp import web
 
 from ledger.errors import SubjectUnknown
-from service.api.requests.admission import PAGE, TIMES, get
-from service.api.requests.explain_parameters import EXPLAIN, parse_explain, parse_step_page
-from service.api.requests.open_query import admit_caller, has_known_parameter, open_query, parse_as_of, parse_limit
+from service.api.answers import accounts as answers
+from service.api.requests.admission import get
+from service.api.requests.explain_parameters import STEP_PAGE, parse_step_page
+from service.api.requests.open_query import admit_caller, has_known_parameter, open_query, parse_as_of
+from service.api.requests.parameters import LIMIT, PAGE, TIMES
 from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor
 from service.queries.accounts import (
@@ -29,7 +31,7 @@ from service.queries.accounts import (
 from service.queries.as_of_query import parse_at
 from service.queries.batch_loader import BatchLoader
 from service.queries.context import QueryContext
-from service.queries.explain_account import explain_account
+from service.queries.explain_account import explain_account, find_lot
 from service.queries.freshness import freshness, freshness_of
 
 # The whole answer in one statement: every further round trip costs as much again.
@@ -67,20 +69,19 @@ UNTIMED = """
 
 
 async def get_account(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}: the balance at `at` (default now), as known at `as_of_position` or `known_at` (default
-    all).
+    """Return the balance of an account.
 
-    With `explain=true` the answer is every step to the balance.
+    `available` is the balance at a time, `lots` are the lots behind it, and `claimed` and `drift` compare it with the
+    vendor's last claim. `open_matters` lists reasons to check the account first.
     """
     name = request.match_info["id"]
-    if parse_explain(request) or has_known_parameter(request):
+    if has_known_parameter(request):
         async with open_query(request) as query:
             times = await parse_as_of(query, request)
-            if parse_explain(request):
-                answer = await explain_account(query, name, times, parse_step_page(request))
-            else:
-                answer = account_json(await fold_account(query, name, times))
-            return json_response({**answer, **await freshness(query, times)})
+            view = await fold_account(query, name, times)
+            parked = None if view.parked is None else view.parked["parked_position"]
+            matters = open_matters(view.row, parked)
+            return json_response({**account_json(view), "open_matters": matters, **await freshness(query, times)})
     access = await admit_caller(request)
     times = parse_at(request.query)
     row = await request.app[ACCOUNT_LOADER].load(access.ledger.ledger_id, name)
@@ -117,44 +118,64 @@ def open_matters(row: Mapping[str, Any], parked_position: int | None) -> list[st
 
 
 async def get_lots(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/lots: all lots by id, used ones too, with their state at `at`, as known at `as_of_position`
-    or `known_at`.
+    """List the lots of an account.
+
+    All lots are listed by id, used ones too, each with its state at the time of the query.
     """
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         after = (decode_cursor(request.query.get("cursor"), str) or [""])[0]
-        limit = parse_limit(request)
+        limit = LIMIT.of(request)
         view = await load_account(query, request.match_info["id"], times)
         if view.lines is not None:
             rows = sorted((lot for lot in view.lots if lot["lot_id"] > after), key=lambda lot: lot["lot_id"])
         else:
             rows = await query.connection.fetch(LOTS, query.ledger.ledger_id, view.row["account_id"], after, limit + 1)
         shown, cursor = cut_page(rows, limit, lambda row: (row["lot_id"],))
-        return page_response([lot_json(row, times.at) for row in shown], cursor, **await freshness(query, times))
+        return page_response(
+            request, [lot_json(row, times.at) for row in shown], cursor, **await freshness(query, times)
+        )
 
 
 async def get_lot(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/lots/{lot}: one lot at a time and a position. With `explain=true`, every step that touched
-    it.
+    """Return one lot of an account."""
+    name, lot = request.match_info["id"], request.match_info["lot"]
+    async with open_query(request) as query:
+        times = await parse_as_of(query, request)
+        view = await fold_account(query, name, times)
+        return json_response({**find_lot(view, lot, times), **await freshness(query, times)})
+
+
+async def explain_balance(request: web.Request) -> web.Response:
+    """Explain the balance of an account.
+
+    The steps are the lines of the statement. Each has its event, its fact, the rule that was applied, the postings and
+    the lots that it touched. Lapses up to the time of the query are the last steps.
     """
+    async with open_query(request) as query:
+        times = await parse_as_of(query, request)
+        explained = await explain_account(query, request.match_info["id"], times, parse_step_page(request))
+        return json_response({**explained, **await freshness(query, times)})
+
+
+async def explain_lot(request: web.Request) -> web.Response:
+    """Explain one lot: every step that touched it."""
     name, lot = request.match_info["id"], request.match_info["lot"]
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         explained = await explain_account(query, name, times, parse_step_page(request), lot)
-        answer = explained if parse_explain(request) else explained["lot"]
-        return json_response({**answer, **await freshness(query, times)})
+        return json_response({**explained, **await freshness(query, times)})
 
 
 async def get_statement(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/statement: a line for each fact or lapse up to `at`, oldest first, with the balance after
-    it.
+    """List the statement of an account.
 
-    As known at `as_of_position` or `known_at`.
+    There is a line for each fact or lapse up to the time of the query, oldest first, with the balance after it.
     """
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         after = (decode_cursor(request.query.get("cursor"), int) or [0])[0]
-        limit = parse_limit(request)
+        limit = LIMIT.of(request)
         view = await load_account(query, request.match_info["id"], times)
         account_id = view.row["account_id"]
         if view.lines is not None:
@@ -170,7 +191,7 @@ async def get_statement(request: web.Request) -> web.Response:
             if view.lines is None:
                 lots = await query.connection.fetch(OPEN_LOTS, query.ledger.ledger_id, [account_id])
             lines += lapses_since(view.row, lots, times.at)
-        return page_response(lines, cursor, **await freshness(query, times))
+        return page_response(request, lines, cursor, **await freshness(query, times))
 
 
 async def _mark_untimed(query: QueryContext, root: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -181,9 +202,25 @@ async def _mark_untimed(query: QueryContext, root: str, lines: list[dict[str, An
     return [{**line, "untimed": True} if line["position"] in untimed else line for line in lines]
 
 
-ROUTES = [
-    get("/v1/accounts/{id}", get_account, *TIMES, *EXPLAIN),
-    get("/v1/accounts/{id}/lots", get_lots, *TIMES, *PAGE),
-    get("/v1/accounts/{id}/lots/{lot}", get_lot, *TIMES, *EXPLAIN),
-    get("/v1/accounts/{id}/statement", get_statement, *TIMES, *PAGE),
-]
+OPERATIONS = (
+    get("/v1/accounts/{id}", get_account, *TIMES, tag="accounts", answer=answers.AccountDetails),
+    get("/v1/accounts/{id}/lots", get_lots, *TIMES, *PAGE, tag="accounts", answer=answers.LotPage),
+    get("/v1/accounts/{id}/lots/{lot}", get_lot, *TIMES, tag="accounts", answer=answers.LotDetails),
+    get("/v1/accounts/{id}/statement", get_statement, *TIMES, *PAGE, tag="accounts", answer=answers.StatementPage),
+    get(
+        "/v1/accounts/{id}/explanation",
+        explain_balance,
+        *TIMES,
+        *STEP_PAGE,
+        tag="accounts",
+        answer=answers.AccountExplanation,
+    ),
+    get(
+        "/v1/accounts/{id}/lots/{lot}/explanation",
+        explain_lot,
+        *TIMES,
+        *STEP_PAGE,
+        tag="accounts",
+        answer=answers.LotExplanation,
+    ),
+)

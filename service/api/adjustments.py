@@ -2,23 +2,28 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 from aiohttp import web
+from msgspec import Meta
 
-from ledger.errors import NotAwaited, RequestInvalid
+from ledger.errors import AdjustmentDiffers, NotAwaited, NothingToAdopt, RequestInvalid
 from ledger.store.read import tail
 from ledger.vendors.fields import as_points
-from service.api.requests.admission import PAGE, change, get
+from service.api.answers.accounts import AdjustmentPage, AdjustmentResultAnswer
+from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.json_bodies import read_author, read_json_body, read_text
-from service.api.requests.open_query import open_query, parse_limit
+from service.api.requests.json_bodies import Authored, read_json_body
+from service.api.requests.open_query import open_query
+from service.api.requests.parameters import LIMIT, PAGE
 from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor
 from service.operations.adjust import AdjustmentResult, adjust, reverse
 from service.queries.accounts import find_account
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
+
+POINTS_SCHEMA = {"type": ["string", "integer", "null"]}
 
 ADJUSTMENTS = """
     SELECT adjustment, account_id AS account, points, adopted, made_at, made_by, reversed_at, reversed_by,
@@ -27,20 +32,39 @@ ADJUSTMENTS = """
 """
 
 
+class AdjustmentBody(Authored, forbid_unknown_fields=True):
+    """A change of a balance: either `points`, or `"adopt": true` to adopt the vendor's last claim."""
+
+    points: Annotated[
+        Any, Meta(description="Below zero to take points away.", examples=["-20"], extra_json_schema=POINTS_SCHEMA)
+    ] = None
+    adopt: bool = False
+    adjustment: Annotated[str, Meta(description="The id. Default: the Idempotency-Key, or a random one.")] = ""
+    expires_on: Annotated[date | None, Meta(description="The last day of added points.")] = None
+
+    def points_or_claim(self) -> Decimal | None:
+        """Return the points of the adjustment, or None to adopt the claim. Raises RequestInvalid."""
+        if self.adopt is (self.points is not None):
+            raise RequestInvalid('the body must have either `points` or `"adopt": true`')
+        if self.adopt:
+            return None
+        try:
+            return as_points(self.points)
+        except ValueError as error:
+            raise RequestInvalid(f'`points` must be a whole number, or a string such as "-12.5": {error}') from None
+
+
 async def post_adjustment(request: web.Request) -> web.Response:
-    """POST /v1/accounts/{id}/adjustments: change a balance, or adopt the vendor's last claim. Scope `admin`.
+    """Adjust the balance of an account.
 
-    The body has "points": "-20" or "adopt": true, and "author" and "reason", which are stored encrypted. An
-    Idempotency-Key header, or "adjustment" in the body, makes a repeated request harmless.
-
-    201 {"adjustment", "account", "points", "position", "outcome"}, or 200 if it was made before. 409 if there is
-    nothing to adopt. 422 if its id belongs to another adjustment.
+    Points are added or taken away, or the vendor's last claim is adopted. Author and reason are stored encrypted. The
+    Idempotency-Key, or `adjustment` in the body, makes a repeated request harmless. The answer has status 201, or 200
+    if the adjustment was made before.
     """
-    body = await read_json_body(request)
-    points = _parse_points(body)
-    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or read_text(body, "adjustment") or None
-    expires_on = _parse_day(body.get("expires_on"))
-    if expires_on is not None and (points is None or points < 0):
+    body = await read_json_body(request, AdjustmentBody)
+    points = body.points_or_claim()
+    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or body.adjustment or None
+    if body.expires_on is not None and (points is None or points < 0):
         raise RequestInvalid("`expires_on` is allowed only if points are added")
     async with open_query(request, "admin") as query:
         await _await_all_rows(request, query)
@@ -51,42 +75,41 @@ async def post_adjustment(request: web.Request) -> web.Response:
             query.ledger,
             account["account_id"],
             points,
-            read_author(query, body),
+            body.author_of(query),
             adjustment=name,
-            expires_on=expires_on,
+            expires_on=body.expires_on,
         )
         return _adjustment_response(request, adjusted)
 
 
 async def post_reversal(request: web.Request) -> web.Response:
-    """POST /v1/accounts/{id}/adjustments/{adjustment}/reversal with author and reason: reverse it once. Scope `admin`.
+    """Reverse an adjustment.
 
-    201, or 200 if it was reversed before.
+    An adjustment is reversed once: the answer has status 201, or 200 if it was reversed before.
     """
-    body = await read_json_body(request)
+    body = await read_json_body(request, Authored)
     async with open_query(request, "admin") as query:
         await _await_all_rows(request, query)
         account = await find_account(query, request.match_info["id"])
         vault, adjustment = request.app[APP_CONTEXT].vault, request.match_info["adjustment"]
-        adjusted = await reverse(
-            query.connection, vault, query.ledger, account["account_id"], adjustment, read_author(query, body)
-        )
+        author = body.author_of(query)
+        adjusted = await reverse(query.connection, vault, query.ledger, account["account_id"], adjustment, author)
         return _adjustment_response(request, adjusted)
 
 
 async def list_adjustments(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/adjustments: all adjustments by id, reversed ones included.
+    """List the adjustments of an account.
 
-    Author and reason are encrypted in the event at `position`.
+    They are listed by id, reversed ones included. Author and reason are encrypted in the event at `position`.
     """
     after = decode_cursor(request.query.get("cursor"), str) or [""]
-    limit = parse_limit(request)
+    limit = LIMIT.of(request)
     async with open_query(request) as query:
         account = await find_account(query, request.match_info["id"])
         account_id = account["account_id"]
         rows = await query.connection.fetch(ADJUSTMENTS, query.ledger.ledger_id, account_id, after[0], limit + 1)
         shown, cursor = cut_page(rows, limit, lambda row: (row["adjustment"],))
-        return page_response([dict(row) for row in shown], cursor, **await freshness(query))
+        return page_response(request, [dict(row) for row in shown], cursor, **await freshness(query))
 
 
 async def _await_all_rows(request: web.Request, query: QueryContext) -> None:
@@ -102,30 +125,26 @@ def _adjustment_response(request: web.Request, adjusted: AdjustmentResult) -> we
     return json_response(adjusted._asdict(), 201 if adjusted.outcome == "appended" else 200)
 
 
-def _parse_points(body: dict[str, Any]) -> Decimal | None:
-    """Return the points of an adjustment, or None to adopt the claim. Raises RequestInvalid."""
-    adopt = body.get("adopt", False)
-    if not isinstance(adopt, bool) or adopt is ("points" in body):
-        raise RequestInvalid('the body must have either `points` or `"adopt": true`')
-    if adopt:
-        return None
-    try:
-        return as_points(body["points"])
-    except ValueError as error:
-        raise RequestInvalid(f'`points` must be a whole number, or a string such as "-12.5": {error}') from None
-
-
-def _parse_day(text: object) -> date | None:
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(str(text))
-    except ValueError:
-        raise RequestInvalid("`expires_on` must be a day, such as 2026-12-31") from None
-
-
-ROUTES = [
-    change("POST", "/v1/accounts/{id}/adjustments", post_adjustment),
-    get("/v1/accounts/{id}/adjustments", list_adjustments, *PAGE),
-    change("POST", "/v1/accounts/{id}/adjustments/{adjustment}/reversal", post_reversal),
-]
+ADJUSTMENTS_PATH = "/v1/accounts/{id}/adjustments"
+OPERATIONS = (
+    change(
+        "POST",
+        ADJUSTMENTS_PATH,
+        post_adjustment,
+        tag="adjustments",
+        body=AdjustmentBody,
+        answer=AdjustmentResultAnswer,
+        status=201,
+        errors=(NothingToAdopt, AdjustmentDiffers),
+    ),
+    get(ADJUSTMENTS_PATH, list_adjustments, *PAGE, tag="adjustments", answer=AdjustmentPage),
+    change(
+        "POST",
+        f"{ADJUSTMENTS_PATH}/{{adjustment}}/reversal",
+        post_reversal,
+        tag="adjustments",
+        body=Authored,
+        answer=AdjustmentResultAnswer,
+        status=201,
+    ),
+)

@@ -3,23 +3,22 @@
 from aiohttp import web
 
 from ledger.privacy.access_log import accesses_after
-from service.api.requests.admission import PAGE, get
-from service.api.requests.open_query import open_query, parse_limit
+from service.api.answers.ledger import AccessPage
+from service.api.requests.admission import get
+from service.api.requests.open_query import open_query
+from service.api.requests.parameters import LIMIT, PAGE, WHY
 from service.api.responses import page_response
 from service.formatting import cut_page, decode_cursor
 
 
 async def list_accesses(request: web.Request) -> web.Response:
-    """GET /v1/audit/access: recorded looks with key, subject and reason, oldest first. This look is one of them.
-
-    Scope `audit`; `why` is the reason.
-    """
+    """List the recorded looks at personal values and at the log, oldest first. This look is one of them."""
     after = decode_cursor(request.query.get("cursor"), int) or [0]
-    limit = parse_limit(request)
+    limit = LIMIT.of(request)
     async with open_query(request, "audit") as query:
         accesses = await accesses_after(query.connection, query.ledger.ledger_id, after[0], limit + 1)
         shown, cursor = cut_page(accesses, limit, lambda access: (access.number,))
-        return page_response([access._asdict() for access in shown], cursor)
+        return page_response(request, [access._asdict() for access in shown], cursor)
 
 
-ROUTES = [get("/v1/audit/access", list_accesses, "why", *PAGE, scopes=("audit",))]
+OPERATIONS = (get("/v1/audit/access", list_accesses, WHY, *PAGE, tag="audit", answer=AccessPage, scopes=("audit",)),)

@@ -6,8 +6,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from service.api.requests.admission import PAGE, get
-from service.api.requests.open_query import open_query, parse_limit
+from service.api.answers.accounts import ClaimPage
+from service.api.requests.admission import get
+from service.api.requests.open_query import open_query
+from service.api.requests.parameters import LIMIT, PAGE
 from service.api.responses import page_response
 from service.formatting import decode_cursor, encode_cursor, invalid_cursor
 from service.queries.accounts import find_account
@@ -23,12 +25,13 @@ ZERO = Decimal(0)
 
 
 async def list_claims(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/claims: each claim in order, our balance after its event, and the drift.
+    """List the claims of the vendor about an account.
 
-    `missing` counts the points of events between this claim and the claim before that never arrived.
+    Each claim stands beside our balance after the same event, with the drift between the two. `missing` counts the
+    points of events between this claim and the claim before that never arrived.
     """
     cursor = decode_cursor(request.query.get("cursor"), int, str, str, bool) or [0, "0", "0", False]
-    limit = parse_limit(request)
+    limit = LIMIT.of(request)
     async with open_query(request) as query:
         account = await find_account(query, request.match_info["id"])
         line, drift, unseen, claimed_before = cursor[0], _points(cursor[1]), _points(cursor[2]), cursor[3]
@@ -64,7 +67,7 @@ async def list_claims(request: web.Request) -> web.Response:
         if not more and len(rows) == LINES_PER_READ_MAX:
             key, more = (line, drift, unseen, claimed_before), True
         next_cursor = encode_cursor(key[0], str(key[1]), str(key[2]), key[3]) if more else None
-        return page_response(items, next_cursor, **await freshness(query))
+        return page_response(request, items, next_cursor, **await freshness(query))
 
 
 def _points(text: str) -> Decimal:
@@ -86,4 +89,4 @@ def asserted_points(postings: str) -> Decimal:
 
 ASSERTION = ("unseen", "available")
 
-ROUTES = [get("/v1/accounts/{id}/claims", list_claims, *PAGE)]
+OPERATIONS = (get("/v1/accounts/{id}/claims", list_claims, *PAGE, tag="accounts", answer=ClaimPage),)

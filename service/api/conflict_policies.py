@@ -1,8 +1,10 @@
 """Conflict policies: they decide which event is folded if events share a key but not their content."""
 
 from aiohttp import web
+from msgspec import Struct
 
 from projections.engine.conflicts import DEFAULT_POLICY, POLICIES, policies_of
+from service.api.answers.reconciliation import Policies, PolicyName, PolicySet
 from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import read_json_body
@@ -12,33 +14,44 @@ from service.operations.conflict_policy import set_conflict_policy
 
 
 async def list_policies(request: web.Request) -> web.Response:
-    """GET /v1/reconciliation/policies: the policies that differ from the default."""
+    """List the conflict policies that differ from the default."""
     async with open_query(request) as query:
         policies = await policies_of(query.connection, query.ledger.ledger_id)
         items = [{"source": source, "kind": kind, "policy": policy} for (source, kind), policy in policies.items()]
-        return page_response(items, None, default=DEFAULT_POLICY, policies=list(POLICIES))
+        return page_response(request, items, None, default=DEFAULT_POLICY, policies=list(POLICIES))
+
+
+class PolicyBody(Struct, forbid_unknown_fields=True):
+    """The policy that decides which of the events in conflict is folded."""
+
+    policy: PolicyName
 
 
 async def put_policy(request: web.Request) -> web.Response:
-    """PUT /v1/reconciliation/policies/{source}/{kind}: set the policy of a kind, for past conflicts too. Scope `admin`.
+    """Set the conflict policy of a kind, for past conflicts too.
 
-    The body is {"policy": "earliest" | "latest" | "both"}. Rows follow at once. Answers as of an earlier position stay
-    as they were.
+    Rows follow at once. Answers as of an earlier position stay as they were.
     """
     source, kind = request.match_info["source"], request.match_info["kind"]
-    body = await read_json_body(request)
+    body = await read_json_body(request, PolicyBody)
     async with open_query(request, "admin") as query:
-        policy = str(body.get("policy", ""))
         context = request.app[APP_CONTEXT]
         by = f"key {query.key_id}"
         policy_set = await set_conflict_policy(
-            query.connection, context.vault, query.ledger, source, kind, policy, by=by
+            query.connection, context.vault, query.ledger, source, kind, body.policy, by=by
         )
         context.progress.notify_appended()
         return json_response(policy_set._asdict())
 
 
-ROUTES = [
-    get("/v1/reconciliation/policies", list_policies),
-    change("PUT", "/v1/reconciliation/policies/{source}/{kind}", put_policy),
-]
+OPERATIONS = (
+    get("/v1/reconciliation/policies", list_policies, tag="reconciliation", answer=Policies),
+    change(
+        "PUT",
+        "/v1/reconciliation/policies/{source}/{kind}",
+        put_policy,
+        tag="reconciliation",
+        body=PolicyBody,
+        answer=PolicySet,
+    ),
+)

@@ -1,12 +1,15 @@
 """One customer with all its rows; look-up by e-mail address or telephone number; erasure; unmerge."""
 
 from aiohttp import web
+from msgspec import Struct
 
 from ledger.errors import RequestInvalid
-from service.api.requests.admission import PAGE, TIMES, change, get
+from service.api.answers.customers import CustomerDetails, CustomerFoundPage, Erasure, Unmerge
+from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.json_bodies import read_author, read_json_body
-from service.api.requests.open_query import open_query, parse_as_of, parse_limit
+from service.api.requests.json_bodies import Authored, read_json_body
+from service.api.requests.open_query import open_query, parse_as_of
+from service.api.requests.parameters import LIMIT, PAGE, TIMES, text
 from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor
 from service.operations.erase import erase, is_known
@@ -14,9 +17,7 @@ from service.operations.unmerge import unmerge
 from service.queries.customers import find_survivor, load_customer
 from service.queries.freshness import freshness
 from service.queries.references import expand_reference, require_single
-from service.queries.subjects import (
-    ROWS_MAX,
-)
+from service.queries.subjects import ROWS_MAX
 
 SURVIVORS = """
     WITH RECURSIVE merged (customer, survivor, steps) AS (
@@ -32,18 +33,15 @@ SURVIVORS = """
 
 
 async def get_customer(request: web.Request) -> web.Response:
-    """GET /v1/customers/{source}:{org}:{id}: the rows of a customer, from every projection that names customers.
+    """Return everything that is held about a customer.
 
-    - org is "-" if the source names none. A bare id is enough if it is unambiguous.
-    - As of `at`, as known at `as_of_position` or `known_at`.
-    - A list of more than ROWS_MAX rows is cut, and named in "truncated".
-    - A list is null, and named in "rebuild_due", if this version needs a rebuild to read it.
-    - Rows of customers merged into this one are marked "inherited_from".
-    - "merged_into" is the customer that remains after all merges.
+    The answer has a list of rows for every projection that names customers.
 
-    404 if no event ever named the customer.
+    - A list of more than 1,000 rows is cut, and named in `truncated`.
+    - A list is null, and named in `rebuild_due`, if this version needs a rebuild to read it.
+    - Rows of customers merged into this one are marked with `inherited_from`.
     """
-    name = request.match_info["ref"]
+    name = request.match_info["id"]
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         found = []
@@ -71,16 +69,17 @@ async def get_customer(request: web.Request) -> web.Response:
 
 
 async def find_customers(request: web.Request) -> web.Response:
-    """GET /v1/customers?email= or ?mobile= or ?external_id=: references of the customers ever named by this value.
+    """Find customers by an e-mail address, a telephone number or an external id.
 
-    The value is found by its keyed hash; it is stored nowhere. "merged_into" is the customer that a merged one became.
-    The answer is as of now only.
+    Every customer that was ever named by the value is found. The value is compared by its keyed hash, and stored
+    nowhere. `merged_into` is the customer that a merged one became. The answer is as of now only.
     """
     after = decode_cursor(request.query.get("cursor"), str) or [""]
-    limit = parse_limit(request)
-    lookups = [(parameter, request.query[parameter]) for parameter in LOOKUP_PARAMETERS if parameter in request.query]
+    limit = LIMIT.of(request)
+    lookups = [(parameter.name, value) for parameter in LOOKUP_PARAMETERS if (value := parameter.of(request))]
     if len(lookups) != 1:
-        raise RequestInvalid(f"exactly one of these parameters is needed: {', '.join(LOOKUP_PARAMETERS)}")
+        names = ", ".join(parameter.name for parameter in LOOKUP_PARAMETERS)
+        raise RequestInvalid(f"exactly one of these parameters is needed: {names}")
     async with open_query(request) as query:
         vault = request.app[APP_CONTEXT].vault
         found = await vault.find(query.connection, query.ledger.ledger_id, *lookups[0], after=after[0], limit=limit + 1)
@@ -89,21 +88,25 @@ async def find_customers(request: web.Request) -> web.Response:
         survivors = {row["customer"]: row["survivor"] for row in rows}
         merged = {customer: {"merged_into": survivor} for customer, survivor in survivors.items()}
         items = [{"customer": customer, **merged.get(customer, {})} for customer in customers]
-        return page_response(items, cursor, **await freshness(query))
+        return page_response(request, items, cursor, **await freshness(query))
+
+
+class ErasureBody(Struct, forbid_unknown_fields=True):
+    """The reason of an erasure. It is stored in the clear: name a ticket."""
+
+    reason: str = ""
 
 
 async def erase_customer(request: web.Request) -> web.Response:
-    """POST /v1/customers/{ref}/erasure with {"reason"}: destroy the keys of a customer's personal values. Scope
-    `admin`.
+    """Erase the personal data of a customer.
 
-    200 {"customers", "destroyed", "position"}; `position` is null if nothing was left to erase. 404 if the customer is
-    unknown, 400 if a bare id is ambiguous.
+    The keys of the customer's personal values are destroyed, so no copy can be decrypted. Balances and proofs stay.
     """
-    name = request.match_info["ref"]
+    name = request.match_info["id"]
     context = request.app[APP_CONTEXT]
-    body = await read_json_body(request)
+    body = await read_json_body(request, ErasureBody)
     async with open_query(request, "admin") as query:
-        reason = str(body.get("reason", ""))[:REASON_CHARACTERS_MAX]
+        reason = body.reason[:REASON_CHARACTERS_MAX]
         known = [
             reference
             for reference in await expand_reference(query, name)
@@ -117,14 +120,13 @@ async def erase_customer(request: web.Request) -> web.Response:
 
 
 async def unmerge_customer(request: web.Request) -> web.Response:
-    """POST /v1/customers/{ref}/unmerge with author and reason: undo the merge of a customer into another. Scope
-    `admin`.
+    """Undo the merge of a customer into another.
 
-    200 {"customer", "survivor", "position"}. The rest of the customer's points returns to the customer.
+    The rest of the customer's points returns to the customer.
     """
-    name = request.match_info["ref"]
+    name = request.match_info["id"]
     context = request.app[APP_CONTEXT]
-    body = await read_json_body(request)
+    body = await read_json_body(request, Authored)
     async with open_query(request, "admin") as query:
         known = [
             reference
@@ -132,17 +134,21 @@ async def unmerge_customer(request: web.Request) -> web.Response:
             if await is_known(query.connection, query.ledger, reference)
         ]
         customer = require_single(known, name)
-        outcome = await unmerge(query.connection, context.vault, query.ledger, customer, read_author(query, body))
+        outcome = await unmerge(query.connection, context.vault, query.ledger, customer, body.author_of(query))
         context.progress.notify_appended()
         return json_response(outcome._asdict())
 
 
-LOOKUP_PARAMETERS = ("email", "mobile", "external_id")
+LOOKUP_PARAMETERS = (
+    text("email", "An e-mail address."),
+    text("mobile", "A telephone number."),
+    text("external_id", "An id of another system."),
+)
 REASON_CHARACTERS_MAX = 500
 
-ROUTES = [
-    get("/v1/customers", find_customers, *LOOKUP_PARAMETERS, *PAGE),
-    change("POST", "/v1/customers/{ref}/erasure", erase_customer),
-    change("POST", "/v1/customers/{ref}/unmerge", unmerge_customer),
-    get("/v1/customers/{ref}", get_customer, *TIMES),
-]
+OPERATIONS = (
+    get("/v1/customers", find_customers, *LOOKUP_PARAMETERS, *PAGE, tag="customers", answer=CustomerFoundPage),
+    get("/v1/customers/{id}", get_customer, *TIMES, tag="customers", answer=CustomerDetails),
+    change("POST", "/v1/customers/{id}/erasure", erase_customer, tag="customers", body=ErasureBody, answer=Erasure),
+    change("POST", "/v1/customers/{id}/unmerge", unmerge_customer, tag="customers", body=Authored, answer=Unmerge),
+)

@@ -15,12 +15,14 @@ from ledger.store import read as ledger_read
 from ledger.store.read import EventHeader
 from ledger.vendors import SOURCES
 from ledger.vendors.repair_report import list_repairs
-from service.api.requests.admission import PAGE, get
+from service.api.answers.ledger import EventDetails, EventPage
+from service.api.requests.admission import get
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.open_query import open_query, parse_limit, parse_why
+from service.api.requests.open_query import open_query, parse_why
+from service.api.requests.parameters import LIMIT, PAGE, POSITION_MAX, WHY, text, time, whole
 from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor, encode_json, payload_json
-from service.parameters import parse_flag, parse_int, parse_time
+from service.parameters import parse_int
 from service.queries.explain_steps import fact_json
 from service.queries.freshness import freshness
 from service.queries.references import expand_reference
@@ -32,18 +34,15 @@ POSITIONS_OF_SUBJECT = """
 
 
 async def list_events(request: web.Request) -> web.Response:
-    """GET /v1/ledger/events: events in order of position, after `after` or a cursor.
-
-    Filters: `kind`, `source`, `subject`, and `since` and `until`, which are times of occurrence.
-    """
-    parameters = request.query
-    limit = parse_limit(request)
-    cursor = decode_cursor(parameters.get("cursor"), int)
-    after = cursor[0] if cursor else parse_int(parameters.get("after"), "after", least=0, most=2**62) or 0
+    """List the events of the ledger in order of position."""
+    limit = LIMIT.of(request)
+    cursor = decode_cursor(request.query.get("cursor"), int)
+    after = cursor[0] if cursor else AFTER.of(request) or 0
     async with open_query(request) as query:
         positions = None
-        if "subject" in parameters:
-            refs = await expand_reference(query, parameters["subject"])
+        subject = SUBJECT.of(request)
+        if subject is not None:
+            refs = await expand_reference(query, subject)
             rows = await query.connection.fetch(POSITIONS_OF_SUBJECT, query.ledger.ledger_id, refs, after, limit + 1)
             positions = [row["position"] for row in rows]
         headers = await ledger_read.event_headers_after(
@@ -51,27 +50,26 @@ async def list_events(request: web.Request) -> web.Response:
             query.ledger.ledger_id,
             after,
             limit + 1,
-            kind=parameters.get("kind"),
-            source=parameters.get("source"),
-            since=parse_time(parameters.get("since"), "since"),
-            until=parse_time(parameters.get("until"), "until"),
+            kind=KIND.of(request),
+            source=SOURCE.of(request),
+            since=SINCE.of(request),
+            until=UNTIL.of(request),
             positions=None if positions is None else positions[:limit],
         )
         shown, following = cut_page(headers, limit, lambda header: (header.position,))
         if positions is not None:  # another filter may leave out some of them
             _, following = cut_page(positions, limit, lambda position: (position,))
-        return page_response([event_header_json(header) for header in shown], following, **await freshness(query))
+        return page_response(
+            request, [event_header_json(header) for header in shown], following, **await freshness(query)
+        )
 
 
 async def get_event(request: web.Request) -> web.Response:
-    """GET /v1/ledger/events/{position}: an event with its payload, entry, facts and the subjects that they changed.
+    """Return one event with its payload, its entry, its facts and the subjects that they change.
 
-    With `reveal=true` the answer is the delivered bytes. That needs a key of scope `reveal` and a reason in `why`. The
-    look is recorded first.
+    Personal values in the payload are replaced by markers.
     """
-    if parse_flag(request.query.get("reveal"), "reveal"):
-        return await _reveal(request)
-    position = parse_int(request.match_info["position"], "position", least=1, most=2**62)
+    position = parse_int(request.match_info["position"], "position", least=1, most=POSITION_MAX)
     assert position is not None
     async with open_query(request) as query:
         ledger_id = query.ledger.ledger_id
@@ -119,9 +117,12 @@ def interpretation_json(event: Event) -> dict[str, Any]:
     }
 
 
-async def _reveal(request: web.Request) -> web.Response:
-    """Answer with the delivered bytes. The markers of an erased person stay."""
-    position = parse_int(request.match_info["position"], "position", least=1, most=2**62) or 0
+async def reveal_delivery(request: web.Request) -> web.Response:
+    """Return the delivered bytes of an event, with personal values.
+
+    The look is recorded first, with the reason in `why`. The markers of an erased person stay.
+    """
+    position = parse_int(request.match_info["position"], "position", least=1, most=POSITION_MAX) or 0
     async with open_query(request, "reveal") as query:
         why = parse_why(request)
         if not why:
@@ -158,7 +159,31 @@ def repairs_json(event: Event) -> list[dict[str, Any]]:
     return [repair._asdict() for repair in list_repairs(vendor, event.kind, event.payload)] if vendor else []
 
 
-ROUTES = [
-    get("/v1/ledger/events", list_events, "kind", "source", "subject", "since", "until", "after", *PAGE),
-    get("/v1/ledger/events/{position}", get_event, "reveal", "why", scopes=("read", "reveal")),
-]
+KIND = text("kind", "Only events of this kind, such as pointsIssued.")
+SOURCE = text("source", "Only events of this source.")
+SUBJECT = text("subject", "Only events with facts about this subject.")
+SINCE = time("since", "Only events that occurred at this time or later.")
+UNTIL = time("until", "Only events that occurred at this time or earlier.")
+AFTER = whole("after", "Only events after this position.", least=0, most=POSITION_MAX)
+
+OPERATIONS = (
+    get(
+        "/v1/ledger/events",
+        list_events,
+        *(KIND, SOURCE, SUBJECT, SINCE, UNTIL, AFTER),
+        *PAGE,
+        tag="events",
+        answer=EventPage,
+    ),
+    get("/v1/ledger/events/{position}", get_event, tag="events", answer=EventDetails, errors=(PositionUnknown,)),
+    get(
+        "/v1/ledger/events/{position}/delivery",
+        reveal_delivery,
+        WHY,
+        tag="events",
+        answer=None,
+        media=("application/json", "application/octet-stream"),
+        scopes=("reveal",),
+        errors=(PositionUnknown,),
+    ),
+)

@@ -6,11 +6,12 @@ from typing import Any
 from aiohttp import web
 
 from ledger.background import give_way
-from ledger.errors import RequestInvalid
 from projections.queries.roll_forward import RollForwardKey, RollForwardRow, row_order
-from service.api.requests.admission import PAGE, TIMES, get
-from service.api.requests.open_query import open_query, parse_as_of, parse_limit
-from service.api.responses import json_response
+from service.api.answers.finance import Liability, TrialBalanceAnswer
+from service.api.requests.admission import get
+from service.api.requests.open_query import open_query, parse_as_of
+from service.api.requests.parameters import LIMIT, PAGE, TIMES, choice, day, text
+from service.api.responses import json_response, page_response
 from service.finance.export_formats import csv_heading, csv_row
 from service.finance.liability import count_unbalanced, liability_row_json, month_of, read_trial_balance
 from service.finance.periods import roll_forward_periods
@@ -22,10 +23,10 @@ DIFFERING_MAX = 100
 
 
 async def get_trial_balance(request: web.Request) -> web.Response:
-    """GET /v1/trial-balance: the classes of all accounts by programme and unit, at `at`, as known at `as_of_position`
-    or `known_at`.
+    """Return the trial balance.
 
-    "balanced" is true if every sum is zero and every account's postings equal its stored balance.
+    The classes of all accounts are summed by programme and unit. `balanced` is true if every sum is zero and every
+    account's postings equal its stored balance.
     """
     async with open_query(request, heavy=True) as query:
         times = await parse_as_of(query, request)
@@ -49,35 +50,36 @@ async def get_trial_balance(request: web.Request) -> web.Response:
 
 
 async def get_liability(request: web.Request) -> web.StreamResponse:
-    """GET /v1/liability?from=&to=: the movement of outstanding points from one day to another, both included.
+    """Return the liability: the movement of outstanding points from one day to another, both included.
 
-    - By `by`, month or day, for each programme, unit and vintage. `programme`, `unit` and `vintage=2026-03` select.
+    - There is an item for each month or day, programme, unit and vintage.
     - A closed month is as known when it was closed, unless `as_of_position` or `known_at` is given.
-    - "totals" are sums over vintages, of the periods that begin on this page.
-    - "ties" is true if the closing equals the sum of the accounts.
+    - `totals` are sums over vintages, of the periods that begin on this page.
+    - `ties` is true if the closing equals the sum of the accounts.
     - `format=csv` returns all rows as one file.
     """
     after = parse_row_cursor(request.query.get("cursor"))
-    if parse_format(request) == "csv":
+    if FORMAT.of(request) == "csv":
         return await _export(request, after)
-    limit = parse_limit(request)
+    limit = LIMIT.of(request)
     async with open_query(request, heavy=True) as query:
         times = await parse_as_of(query, request)
         roll_forward = await parse_roll_forward(query, request.query, times)
         liability = await roll_forward_periods(query.connection, query.ledger.ledger_id, roll_forward, times.position)
         page = await liability.page(after, limit)
-        return json_response(
-            {
+        return page_response(
+            request,
+            [liability_row_json(row) for row in page.rows],
+            encode_cursor(*row_cursor(page.rows[-1])) if page.more else None,
+            **{
                 "from": roll_forward.first,
                 "to": roll_forward.last,
                 "by": "month" if roll_forward.monthly else "day",
-                "items": [liability_row_json(row) for row in page.rows],
-                "next": encode_cursor(*row_cursor(page.rows[-1])) if page.more else None,
                 "totals": [liability_row_json(row) for row in page.totals],
                 "ties": not any(tie.difference for tie in liability.ties),
                 "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in liability.ties],
                 **await freshness(query, times),
-            }
+            },
         )
 
 
@@ -108,14 +110,6 @@ async def _export(request: web.Request, after: RollForwardKey | None) -> web.Str
     return response
 
 
-def parse_format(request: web.Request) -> str:
-    """Parse `format`: json, the default, or csv. Raises RequestInvalid."""
-    wanted = request.query.get("format", "json")
-    if wanted not in ("json", "csv"):
-        raise RequestInvalid("`format` must be json or csv")
-    return wanted
-
-
 def row_cursor(row: RollForwardRow) -> list[Any]:
     """Return the sort key of a row. No vintage is "~"."""
     return [row.key.programme, row.key.unit, row.key.period.isoformat(), month_of(row.key.vintage) or "~"]
@@ -135,7 +129,27 @@ def parse_row_cursor(text: str | None) -> RollForwardKey | None:
         raise invalid_cursor() from None
 
 
-ROUTES = [
-    get("/v1/trial-balance", get_trial_balance, *TIMES),
-    get("/v1/liability", get_liability, "from", "to", "by", "programme", "unit", "vintage", "format", *TIMES, *PAGE),
-]
+FORMAT = choice("format", "`csv` returns all rows as one file.", "json", "csv", default="json")
+LIABILITY_PARAMETERS = (
+    day("from", "The first day. Default: the first day of the month of `to`."),
+    day("to", "The last day. Default: today."),
+    choice("by", "The length of a period.", "day", "month", default="month"),
+    text("programme", "Only this programme."),
+    text("unit", "Only this unit: `points`, or the identifier of an alternate currency."),
+    text("vintage", "Only points that were earned in this month, such as 2026-03.", pattern="^[0-9]{4}-[0-9]{2}$"),
+    FORMAT,
+)
+
+OPERATIONS = (
+    get("/v1/trial-balance", get_trial_balance, *TIMES, tag="finance", answer=TrialBalanceAnswer),
+    get(
+        "/v1/liability",
+        get_liability,
+        *LIABILITY_PARAMETERS,
+        *TIMES,
+        *PAGE,
+        tag="finance",
+        answer=Liability,
+        media=("text/csv",),
+    ),
+)

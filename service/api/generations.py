@@ -6,17 +6,20 @@ enough. The scope `operator` is needed, which is granted explicitly. Answers nam
 
 import asyncio
 import logging
-from typing import Any, get_args
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
+from msgspec import Meta, Struct
 
-from ledger.errors import LedgerError, RebuildRuns, RequestInvalid
+from ledger.errors import GenerationUnknown, LedgerError, NotPromoted, RebuildRuns
 from ledger.store.api_keys import OPERATOR
 from projections import rebuild as replay
 from projections.engine import generations, promotion, retry
 from projections.engine.generations import Generation
 from projections.rebuild.pipeline import Source
 from projections.rebuild.scope import EVERYTHING, RebuildScope, check_scope
+from service.api.answers import system as answers
+from service.api.answers.reconciliation import ParkedRetried
 from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import read_json_body
@@ -34,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 async def list_generations(request: web.Request) -> web.Response:
-    """GET /v1/generations: all generations, oldest first."""
+    """List all generations, oldest first."""
     async with open_query(request, OPERATOR) as query:
         listed = await generations.list_generations(query.connection)
         return json_response(
@@ -46,28 +49,50 @@ async def list_generations(request: web.Request) -> web.Response:
         )
 
 
-async def rebuild(request: web.Request) -> web.Response:
-    """POST /v1/generations: start a rebuild.
+class RebuildBody(Struct, forbid_unknown_fields=True, rename={"source": "from"}):
+    """The rebuild to start."""
 
-    The body is {"from": "ledger", "projections": [], "expect": [], "promote": false}. 202 with the number of the
-    generation as soon as it is known. GET /v1/generations shows the result. The generation becomes "ready" and waits to
-    be promoted, unless "promote" is true.
+    source: Literal["ledger", "facts"] = "ledger"
+    projections: Annotated[list[str], Meta(description="Only these projections. Empty: all.")] = []
+    expect: Annotated[
+        list[str], Meta(description="Differences that are expected, as `loyalty rebuild` takes them.")
+    ] = []
+    promote: Annotated[bool, Meta(description="Promote the generation when it is ready.")] = False
+    force: Annotated[bool, Meta(description="Promote it in spite of unexpected differences.")] = False
+
+
+class PromotionBody(Struct, forbid_unknown_fields=True):
+    """The promotion of a generation."""
+
+    expect: Annotated[list[str], Meta(description="Differences that are expected.")] = []
+    force: Annotated[bool, Meta(description="Promote it in spite of unexpected differences.")] = False
+
+
+class RetryBody(Struct, forbid_unknown_fields=True):
+    """The parked subjects to fold again."""
+
+    subject_kind: str | None = None
+    subject: str | None = None
+
+
+async def start_rebuild(request: web.Request) -> web.Response:
+    """Start a rebuild.
+
+    The answer names the generation as soon as it is known. `GET /v1/generations` shows the result. The generation
+    becomes `ready` and waits to be promoted, unless `promote` is true.
     """
     context = request.app[APP_CONTEXT]
-    body = await read_json_body(request)
+    body = await read_json_body(request, RebuildBody)
     async with open_query(request, OPERATOR) as query:
-        source: Source = body.get("from", "ledger")
-        if source not in get_args(Source):
-            raise RequestInvalid('`from` must be "ledger" or "facts"')
-        scope = RebuildScope(tuple(_names(body, "projections"))) if body.get("projections") else EVERYTHING
+        source: Source = body.source
+        scope = RebuildScope(tuple(body.projections)) if body.projections else EVERYTHING
         await check_scope(query.connection, scope)
         if context.rebuild_task is not None and not context.rebuild_task.done():
             raise RebuildRuns
         started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        to_promote = body.get("promote") is True
         rebuild_work = replay.rebuild(
-            context.dsn, source=source, scope=scope, workers=WORKERS_MIN, expect=_names(body, "expect"),
-            force=body.get("force") is True, to_promote=to_promote, on_generation_known=started.set_result,
+            context.dsn, source=source, scope=scope, workers=WORKERS_MIN, expect=body.expect,
+            force=body.force, to_promote=body.promote, on_generation_known=started.set_result,
         )  # fmt: skip
         context.rebuild_task = asyncio.create_task(_supervise(rebuild_work))
         await asyncio.wait(
@@ -76,7 +101,7 @@ async def rebuild(request: web.Request) -> web.Response:
         if context.rebuild_task.done() and not started.done():
             raise context.rebuild_task.result() or RebuildRuns()
         number = started.result() if started.done() else None
-        answer = {"generation": number, "state": "filling", "from": source, "promote": to_promote}
+        answer = {"generation": number, "state": "filling", "from": source, "promote": body.promote}
         return json_response(answer, status=202)
 
 
@@ -92,38 +117,30 @@ async def _supervise(rebuild_work: Any) -> LedgerError | None:
     return None
 
 
-def _names(body: dict[str, Any], field: str) -> list[str]:
-    names = body.get(field, [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise RequestInvalid(f"`{field}` must be a list of names")
-    return names
-
-
-async def promote(request: web.Request) -> web.Response:
-    """POST /v1/generations/{n}/promote {"force": false, "expect": []}: make it the active generation."""
+async def promote_generation(request: web.Request) -> web.Response:
+    """Make a generation the active one."""
     context = request.app[APP_CONTEXT]
     number = int(request.match_info["generation"])
-    body = await read_json_body(request)
+    body = await read_json_body(request, PromotionBody)
     async with open_query(request, OPERATOR) as query:
-        expect = _names(body, "expect")
         candidate = await generations.find_generation(query.connection, number)
-        if expect and candidate.state == "ready":
-            await replay.compare_with_active(context.dsn, candidate, expect)
-        promoted = await promotion.promote(context.dsn, number, force=body.get("force") is True)
+        if body.expect and candidate.state == "ready":
+            await replay.compare_with_active(context.dsn, candidate, body.expect)
+        promoted = await promotion.promote(context.dsn, number, force=body.force)
         await _wait_until_readers_see(request, promoted)
         return json_response(generation_json_for_operator(promoted, query.ledger.name))
 
 
-async def roll_back(request: web.Request) -> web.Response:
-    """POST /v1/generations/rollback: make the previous generation active again. It has followed the ledger."""
+async def roll_back_generation(request: web.Request) -> web.Response:
+    """Make the previous generation the active one again. It has followed the ledger."""
     async with open_query(request, OPERATOR) as query:
         previous = await promotion.roll_back(request.app[APP_CONTEXT].dsn)
         await _wait_until_readers_see(request, previous)
         return json_response(generation_json_for_operator(previous, query.ledger.name))
 
 
-async def drop(request: web.Request) -> web.Response:
-    """DELETE /v1/generations/{n}: remove a generation that is not active, once no connection reads it."""
+async def drop_generation(request: web.Request) -> web.Response:
+    """Remove a generation that is not active, once no connection reads it."""
     number = int(request.match_info["generation"])
     async with open_query(request, OPERATOR) as query:
         dropped = await promotion.drop_generation(query.connection, number)
@@ -141,21 +158,46 @@ async def _wait_until_readers_see(request: web.Request, active: Generation) -> N
 
 
 async def retry_parked(request: web.Request) -> web.Response:
-    """POST /v1/reconciliation/parked/retry {"subject_kind": "...", "subject": "..."}: fold parked subjects again."""
-    body = await read_json_body(request)
+    """Fold parked subjects again: all of them, those of a kind, or one subject."""
+    body = await read_json_body(request, RetryBody)
     async with open_query(request, "admin") as query:
-        kind, subject = body.get("subject_kind"), body.get("subject")
-        if not all(generation is None or isinstance(generation, str) for generation in (kind, subject)):
-            raise RequestInvalid("`subject_kind` and `subject` must be strings")
-        retried = await retry.retry_parked(query.connection, query.ledger.ledger_id, subject_kind=kind, subject=subject)
+        retried = await retry.retry_parked(
+            query.connection, query.ledger.ledger_id, subject_kind=body.subject_kind, subject=body.subject
+        )
         return json_response({**retried._asdict(), **await freshness(query)})
 
 
-ROUTES = [
-    get("/v1/generations", list_generations, scopes=(OPERATOR,)),
-    change("POST", "/v1/generations", rebuild, scope=OPERATOR),
-    change("POST", "/v1/generations/rollback", roll_back, scope=OPERATOR),
-    change("POST", f"/v1/generations/{GENERATION}/promote", promote, scope=OPERATOR),
-    change("DELETE", f"/v1/generations/{GENERATION}", drop, scope=OPERATOR),
-    change("POST", "/v1/reconciliation/parked/retry", retry_parked),
-]
+OF_OPERATOR: dict[str, Any] = {
+    "tag": "generations",
+    "scope": OPERATOR,
+    "answer": answers.GenerationAnswer,
+    "errors": (NotPromoted, GenerationUnknown, RebuildRuns),
+}
+
+OPERATIONS = (
+    get("/v1/generations", list_generations, tag="generations", answer=answers.Generations, scopes=(OPERATOR,)),
+    change(
+        "POST",
+        "/v1/generations",
+        start_rebuild,
+        body=RebuildBody,
+        status=202,
+        **{**OF_OPERATOR, "answer": answers.RebuildStarted},
+    ),
+    change("POST", "/v1/generations/rollback", roll_back_generation, **OF_OPERATOR),
+    change("POST", f"/v1/generations/{GENERATION}/promote", promote_generation, body=PromotionBody, **OF_OPERATOR),
+    change(
+        "DELETE",
+        f"/v1/generations/{GENERATION}",
+        drop_generation,
+        **{**OF_OPERATOR, "answer": answers.GenerationDropped},
+    ),
+    change(
+        "POST",
+        "/v1/reconciliation/parked/retry",
+        retry_parked,
+        tag="reconciliation",
+        body=RetryBody,
+        answer=ParkedRetried,
+    ),
+)

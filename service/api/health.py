@@ -1,6 +1,7 @@
 """Health: the process is alive, it can append, and the position that projections have reached."""
 
 import asyncio
+from importlib.metadata import version
 
 from aiohttp import web
 
@@ -8,11 +9,15 @@ import migrations
 from ledger import clock
 from ledger.database import CONNECTION_LOST
 from ledger.errors import LedgerUnavailable
+from ledger.store.api_keys import SCOPES
 from projections.engine import generations
+from service.api.answers.system import Info, Live, Projections, Ready
 from service.api.requests.admission import get, keyless
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.open_query import open_query
+from service.api.requests.open_query import admit_caller, open_query
 from service.api.responses import json_response
+from service.queries.context import QueryContext
+from service.queries.freshness import freshness
 from service.queries.generations import generation_json_for_ledger
 from service.startup_checks import SCHEMA_VERSION
 
@@ -32,14 +37,17 @@ PROGRESS = """
 
 
 async def live(_request: web.Request) -> web.Response:
-    """GET /live: the process answers. It never asks the database, so an outage there is not reported twice."""
+    """Answer if the process lives.
+
+    The database is not asked, so an outage there is not reported twice.
+    """
     return json_response({"status": "live"})
 
 
 async def ready(request: web.Request) -> web.Response:
-    """GET /ready: the database can be written to, and has the schema of this version. 503 otherwise.
+    """Answer if the database can be written to, and has the schema of this version.
 
-    If the last delivery could not be stored, readiness is proven by a commit.
+    Otherwise the status is 503. If the last delivery could not be stored, readiness is proven by a commit.
     """
     context = request.app[APP_CONTEXT]
     try:
@@ -59,7 +67,7 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def get_projections(request: web.Request) -> web.Response:
-    """GET /v1/projections: the generations, and the delay of each projection in events and seconds."""
+    """List the projections with their delay in events and seconds, and the generations."""
     async with open_query(request) as query:
         row = await query.connection.fetchrow(PROGRESS, query.ledger.ledger_id)
         assert row is not None
@@ -85,8 +93,30 @@ async def get_projections(request: web.Request) -> web.Response:
         )
 
 
-ROUTES = [
-    keyless("/live", live),
-    keyless("/ready", ready),
-    get("/v1/projections", get_projections),
-]
+async def get_info(request: web.Request) -> web.Response:
+    """Return the ledger and the scopes of the key, the versions, and the positions.
+
+    It is the first call of a client: any key may ask.
+    """
+    access = await admit_caller(request, *SCOPES)
+    async with request.app[APP_CONTEXT].reader_pool.acquire() as connection:
+        await connection.confine(access.ledger.ledger_id)
+        reached = await freshness(QueryContext(connection, access.ledger, access.key_id))
+    return json_response(
+        {
+            "ledger": access.ledger.name,
+            "scopes": sorted(access.scopes),
+            "version": version("loyalty-ledger"),
+            "schema": migrations.head(),
+            "ledger_position": reached["as_of_position"] + reached["events_behind"],
+            "as_of_position": reached["as_of_position"],
+        }
+    )
+
+
+OPERATIONS = (
+    keyless("/live", live, tag="service", answer=Live),
+    keyless("/ready", ready, tag="service", answer=Ready, errors=(LedgerUnavailable,)),
+    get("/v1/info", get_info, tag="service", answer=Info, scopes=SCOPES),
+    get("/v1/projections", get_projections, tag="service", answer=Projections),
+)

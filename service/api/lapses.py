@@ -13,10 +13,14 @@ from ledger import clock
 from ledger.errors import RequestInvalid
 from projections.accounts.lapses import has_lapsed
 from projections.engine.programme_terms import read_terms
-from service.api.requests.admission import PAGE, TIMES, get
-from service.api.requests.open_query import open_query, parse_as_of, parse_limit
+from service.api.answers.accounts import AccountLapses
+from service.api.answers.finance import ProgrammeLapsePage
+from service.api.requests.admission import get
+from service.api.requests.open_query import open_query, parse_as_of
+from service.api.requests.parameters import LIMIT, PAGE, TIMES, day
 from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor
+from service.parameters import parse_day
 from service.queries.accounts import OPEN_LOTS, load_account
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
@@ -36,10 +40,10 @@ LAPSES = """
 
 
 async def get_account_lapses(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/lapses: the points available at `at` (default now), by the day on which they lapse if
-    unspent.
+    """List the days on which points of an account lapse.
 
-    As known at `as_of_position` or `known_at`. Points that never lapse are the last item.
+    The items are the points available at the time of the query, by the day on which they lapse if unspent. Points that
+    never lapse are the last item.
     """
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
@@ -65,49 +69,47 @@ def _day_json(lots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 async def get_programme_lapses(request: web.Request) -> web.Response:
-    """GET /v1/programmes/{id}/lapses?from=2026-01-01&until=2026-12-31: points, lots and accounts by day and unit, as of
-    now.
+    """List the days on which points of a programme lapse.
 
-    The default is a year from today in the programme's time zone. Past days show points that the vendor has not
-    reported as expired.
+    Each item counts points, lots and accounts of a day and unit, as of now. The default is a year from today in the
+    programme's time zone. Past days show points that the vendor has not reported as expired.
     """
     async with open_query(request) as query:
         programme = await find_programme(query, request.match_info["id"])
         first, last = await _parse_days(query, request, programme)
         after = decode_cursor(request.query.get("cursor"), str, str) or [first.isoformat(), ""]
-        limit = parse_limit(request)
-        since = _parse_day_text(after[0], "cursor")
+        limit = LIMIT.of(request)
+        since = parse_day(after[0], "cursor")
         rows = await query.connection.fetch(
             LAPSES, query.ledger.ledger_id, programme, first, last, since, after[1], limit + 1
         )
         shown, cursor = cut_page(rows, limit, lambda row: (row["expires_on"].isoformat(), row["unit"]))
         extra_fields = {"programme": programme, "from": first, "until": last}
-        return page_response([dict(row) for row in shown], cursor, **extra_fields, **await freshness(query))
+        return page_response(request, [dict(row) for row in shown], cursor, **extra_fields, **await freshness(query))
 
 
 async def _parse_days(query: QueryContext, request: web.Request, programme: str) -> tuple[date, date]:
     now = clock.now()
     terms = await read_terms(query.connection, query.ledger.ledger_id)
-    first = _parse_day(request, "from") or now.astimezone(ZoneInfo(terms.zone(programme, now))).date()
-    last = _parse_day(request, "until") or min(first, date.max - timedelta(DAYS_DEFAULT)) + timedelta(DAYS_DEFAULT)
+    first = FROM.of(request) or now.astimezone(ZoneInfo(terms.zone(programme, now))).date()
+    last = UNTIL.of(request) or min(first, date.max - timedelta(DAYS_DEFAULT)) + timedelta(DAYS_DEFAULT)
     if not timedelta() <= last - first <= timedelta(DAYS_MAX):
         raise RequestInvalid(f"`until` must be 0 to {DAYS_MAX:,} days after `from`")
     return first, last
 
 
-def _parse_day(request: web.Request, name: str) -> date | None:
-    text = request.query.get(name)
-    return None if text is None else _parse_day_text(text, name)
+FROM = day("from", "The first day. Default: today in the programme's time zone.")
+UNTIL = day("until", f"The last day, at most {DAYS_MAX:,} days after the first. Default: {DAYS_DEFAULT} days after it.")
 
-
-def _parse_day_text(text: str, name: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise RequestInvalid(f"`{name}` must be a day, such as 2026-03-31") from None
-
-
-ROUTES = [
-    get("/v1/accounts/{id}/lapses", get_account_lapses, *TIMES),
-    get("/v1/programmes/{id}/lapses", get_programme_lapses, "from", "until", *PAGE),
-]
+OPERATIONS = (
+    get("/v1/accounts/{id}/lapses", get_account_lapses, *TIMES, tag="accounts", answer=AccountLapses),
+    get(
+        "/v1/programmes/{id}/lapses",
+        get_programme_lapses,
+        FROM,
+        UNTIL,
+        *PAGE,
+        tag="programmes",
+        answer=ProgrammeLapsePage,
+    ),
+)

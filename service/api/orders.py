@@ -6,10 +6,12 @@ from aiohttp import web
 
 from projections.order_items import ORDER_ITEMS
 from projections.queries.as_of import load_known
-from service.api.requests.admission import TIMES, change, get
+from service.api.answers.system import Order, Refund
+from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.json_bodies import read_author, read_json_body, read_text
+from service.api.requests.json_bodies import Authored, read_json_body
 from service.api.requests.open_query import open_query, parse_as_of
+from service.api.requests.parameters import TIMES
 from service.api.responses import json_response
 from service.operations.refund import post_refund
 from service.queries.freshness import freshness
@@ -24,10 +26,9 @@ ITEMS = """
 
 
 async def get_order(request: web.Request) -> web.Response:
-    """GET /v1/orders/{id}: the items of an order, the points paid, and the points due back.
+    """Return an order: its items, the points paid, and the points due back.
 
-    As of `at`, as known at `as_of_position` or `known_at`. An order of more than ITEMS_MAX items is cut, and has
-    "truncated": true.
+    An order of more than 1,000 items is cut, and `truncated` is true.
     """
     name = request.match_info["id"]
     async with open_query(request) as query:
@@ -59,27 +60,30 @@ async def get_order(request: web.Request) -> web.Response:
         )
 
 
-async def post_item_refund(request: web.Request) -> web.Response:
-    """POST /v1/order-items/{id}/refund: record that the points due back for a missing item were given back. Scope
-    `admin`.
+class RefundBody(Authored, forbid_unknown_fields=True):
+    """The author and the reason of a refund, and the reference of the payment."""
 
-    The body has author, reason, and optionally "reference". 400 if nothing is due.
-    """
-    body = await read_json_body(request)
+    reference: str = ""
+
+
+async def post_item_refund(request: web.Request) -> web.Response:
+    """Record that the points due back for a missing order item were given back."""
+    body = await read_json_body(request, RefundBody)
     context = request.app[APP_CONTEXT]
     async with open_query(request, "admin") as query:
         name = request.match_info["id"]
         refs = await expand_reference(query, name)
         rows = await query.connection.fetch(ITEM, query.ledger.ledger_id, refs)
         item = require_single(sorted(row["subject"] for row in rows), name)
-        author = read_author(query, body)
-        reference = read_text(body, "reference")
-        refund = await post_refund(query.connection, context.vault, query.ledger, item, author, reference=reference)
+        author = body.author_of(query)
+        refund = await post_refund(
+            query.connection, context.vault, query.ledger, item, author, reference=body.reference
+        )
         context.progress.notify_appended()
         return json_response(refund._asdict())
 
 
-ROUTES = [
-    get("/v1/orders/{id}", get_order, *TIMES),
-    change("POST", "/v1/order-items/{id}/refund", post_item_refund),
-]
+OPERATIONS = (
+    get("/v1/orders/{id}", get_order, *TIMES, tag="orders", answer=Order),
+    change("POST", "/v1/order-items/{id}/refund", post_item_refund, tag="orders", body=RefundBody, answer=Refund),
+)

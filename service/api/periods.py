@@ -4,10 +4,13 @@ from typing import Any
 
 from aiohttp import web
 
+from ledger.errors import PeriodNotClosable
 from ledger.store.read import tail
-from service.api.requests.admission import PAGE, change, get
+from service.api.answers.finance import PeriodChanged, PeriodDetails, PeriodPage
+from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.open_query import await_rows, open_query, parse_limit
+from service.api.requests.open_query import await_rows, open_query
+from service.api.requests.parameters import LIMIT, PAGE
 from service.api.responses import json_response, page_response
 from service.finance.period_report import PERIODS, period_json
 from service.finance.periods import (
@@ -20,21 +23,21 @@ from service.queries.freshness import freshness
 
 
 async def list_periods(request: web.Request) -> web.Response:
-    """GET /v1/periods: every month that was ever closed, in order."""
+    """List every month that was ever closed, in order."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
-    limit = parse_limit(request)
+    limit = LIMIT.of(request)
     async with open_query(request) as query:
         rows = await query.connection.fetch(PERIODS, query.ledger.ledger_id, after[0], limit + 1)
         shown, cursor = cut_page(rows, limit, lambda row: (row["period"],))
-        return page_response([dict(row) for row in shown], cursor, **await freshness(query))
+        return page_response(request, [dict(row) for row in shown], cursor, **await freshness(query))
 
 
 async def get_period(request: web.Request) -> web.Response:
-    """GET /v1/periods/2026-03: the figures of a month, and its prior-period items.
+    """Return the figures of a month, and its prior-period items.
 
     - Prior-period items are points of the closed period before, reported after that was closed.
     - A closed month also has `later_items`: points reported since its close.
-    - More than ITEMS_MAX items are cut, and "truncated" is true.
+    - More than 10,000 items are cut, and `truncated` is true.
     """
     period = parse_period(request.match_info["period"])
     async with open_query(request, heavy=True) as query:
@@ -42,12 +45,12 @@ async def get_period(request: web.Request) -> web.Response:
 
 
 async def post_close(request: web.Request) -> web.Response:
-    """POST /v1/periods/2026-03/close: fix the month as it is known now. Scope `admin`."""
+    """Close a month: fix its figures as they are known now."""
     return await _change_period(request, close_period)
 
 
 async def post_reopen(request: web.Request) -> web.Response:
-    """POST /v1/periods/2026-03/reopen: undo the close of the last closed month. Scope `admin`."""
+    """Reopen a month: undo the close of the last closed month."""
     return await _change_period(request, reopen_period)
 
 
@@ -61,9 +64,11 @@ async def _change_period(request: web.Request, change: Any) -> web.Response:
         return json_response({"period": period, "position": position})
 
 
-ROUTES = [
-    get("/v1/periods", list_periods, *PAGE),
-    get("/v1/periods/{period}", get_period),
-    change("POST", "/v1/periods/{period}/close", post_close),
-    change("POST", "/v1/periods/{period}/reopen", post_reopen),
-]
+CLOSING: dict[str, Any] = {"tag": "finance", "answer": PeriodChanged, "errors": (PeriodNotClosable,)}
+
+OPERATIONS = (
+    get("/v1/periods", list_periods, *PAGE, tag="finance", answer=PeriodPage),
+    get("/v1/periods/{period}", get_period, tag="finance", answer=PeriodDetails),
+    change("POST", "/v1/periods/{period}/close", post_close, **CLOSING),
+    change("POST", "/v1/periods/{period}/reopen", post_reopen, **CLOSING),
+)

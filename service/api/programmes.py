@@ -6,10 +6,13 @@ from typing import Any
 
 from aiohttp import web
 
-from service.api.requests.admission import PAGE, TIMES, change, get
+from ledger.vendors.internal.programme_terms import TermsInput
+from service.api.answers.finance import ProgrammeDetails, ProgrammePage, TermsSet
+from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import read_json_body
-from service.api.requests.open_query import open_query, parse_as_of, parse_limit
+from service.api.requests.open_query import open_query, parse_as_of
+from service.api.requests.parameters import LIMIT, PAGE, TIMES
 from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor
 from service.operations.programme_terms import PROGRAMMES, VERSIONS, set_terms
@@ -21,12 +24,12 @@ from service.queries.subjects import row_json
 
 
 async def list_programmes(request: web.Request) -> web.Response:
-    """GET /v1/programmes: every programme with accounts or terms, with the terms in effect at `at` (default now).
+    """List the programmes.
 
-    As known at `as_of_position` or `known_at`.
+    Every programme with accounts or terms is listed, with the terms in effect at the time of the query.
     """
     after = decode_cursor(request.query.get("cursor"), str) or [""]
-    limit = parse_limit(request)
+    limit = LIMIT.of(request)
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         rows = await query.connection.fetch(PROGRAMMES, query.ledger.ledger_id, after[0], limit + 1)
@@ -40,14 +43,11 @@ async def list_programmes(request: web.Request) -> web.Response:
             }
             for programme_id in ids
         ]
-        return page_response(items, cursor, **await freshness(query, times))
+        return page_response(request, items, cursor, **await freshness(query, times))
 
 
 async def get_programme(request: web.Request) -> web.Response:
-    """GET /v1/programmes/{id}: the terms in effect at `at` (default now), and all versions.
-
-    As known at `as_of_position` or `known_at`.
-    """
+    """Return the terms of a programme: those in effect at the time of the query, and all versions."""
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         programme = await find_programme(query, request.match_info["id"])
@@ -60,15 +60,14 @@ async def get_programme(request: web.Request) -> web.Response:
 
 
 async def post_terms(request: web.Request) -> web.Response:
-    """POST /v1/programmes/{id}/terms: set the terms in effect from `effective_from`. Scope `admin`.
+    """Set the terms of a programme from a day on.
 
-    {"effective_from": "2026-01-01", "time_zone": "Asia/Kolkata", "expiry": {"rule": "fixed", "months": 12,
-    "round_to_end_of": "month"}, "points_to_currency": {"ratio": "0.5", "currency": "INR"}, "existing_lots": false, ...}
-    400 names the error in the terms.
+    Terms state the time zone, the rule of expiry and the worth of a point where the vendor states none. The programme
+    may be unknown yet: its id is then `source:org:programme`.
     """
     name = request.match_info["id"]
     context = request.app[APP_CONTEXT]
-    terms = await read_json_body(request)
+    terms = await read_json_body(request, dict[str, Any])
     async with open_query(request, "admin") as query:
         programme = name if name.count(":") == 2 else await find_programme(query, name)
         by = f"key {query.key_id}"
@@ -93,8 +92,8 @@ def _version_json(version: Mapping[str, Any]) -> dict[str, Any]:
     return columns
 
 
-ROUTES = [
-    get("/v1/programmes", list_programmes, *TIMES, *PAGE),
-    get("/v1/programmes/{id}", get_programme, *TIMES),
-    change("POST", "/v1/programmes/{id}/terms", post_terms),
-]
+OPERATIONS = (
+    get("/v1/programmes", list_programmes, *TIMES, *PAGE, tag="programmes", answer=ProgrammePage),
+    get("/v1/programmes/{id}", get_programme, *TIMES, tag="programmes", answer=ProgrammeDetails),
+    change("POST", "/v1/programmes/{id}/terms", post_terms, tag="programmes", body=TermsInput, answer=TermsSet),
+)

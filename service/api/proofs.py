@@ -1,5 +1,7 @@
 """Proofs about a ledger: its newest checkpoint, inclusion of an event, consistency with an older checkpoint."""
 
+from typing import Any
+
 from aiohttp import web
 
 from ledger import clock
@@ -7,8 +9,10 @@ from ledger.errors import NotSealedYet, PositionUnknown, RequestInvalid
 from ledger.store import read
 from ledger.transparency import tiles, tree_heads
 from ledger.transparency.checkpoints import ProofFile
+from service.api.answers.ledger import CheckpointAnswer, Consistency, InclusionProof, PublicKeys
 from service.api.requests.admission import get
 from service.api.requests.open_query import open_query
+from service.api.requests.parameters import WHY, whole
 from service.api.responses import json_response
 from service.parameters import parse_int
 from service.queries.checkpoints import cosigned_note, newest_checkpoint
@@ -22,18 +26,15 @@ COSIGNED = """
 
 
 async def prove_inclusion(request: web.Request) -> web.Response:
-    """GET /v1/ledger/proofs/inclusion?position=&size=: proof that an event is in the tree of a size (default the
-    newest).
+    """Prove that an event is in the tree.
 
     The answer has the leaf index, the leaf hash, and the hashes from its sibling upwards, in hexadecimal.
     """
     async with open_query(request, "read", "audit") as query:
         signed = await newest_checkpoint(query.connection, query.ledger)
         ledger_id = query.ledger.ledger_id
-        size = parse_int(request.query.get("size"), "size", least=1, most=SIZE_MAX) or signed.size
-        position = parse_int(request.query.get("position"), "position", least=1, most=SIZE_MAX)
-        if position is None:
-            raise RequestInvalid("`position` is missing")
+        size, position = SIZE.of(request) or signed.size, POSITION.of(request)
+        assert position is not None
         if size > signed.size:
             raise NotSealedYet(f"`size` {size}; the newest checkpoint covers {signed.size} events")
         if position > size:
@@ -52,18 +53,15 @@ async def prove_inclusion(request: web.Request) -> web.Response:
 
 
 async def prove_consistency(request: web.Request) -> web.Response:
-    """GET /v1/ledger/proofs/consistency?from=&to=: proof that the smaller tree is the beginning of the larger one.
-
-    `to` is the newest size by default. Hashes are hexadecimal.
-    """
+    """Prove that a smaller tree is the beginning of a larger one."""
     async with open_query(request, "read", "audit") as query:
         signed = await newest_checkpoint(query.connection, query.ledger)
         ledger_id = query.ledger.ledger_id
-        old = parse_int(request.query.get("from"), "from", least=0, most=SIZE_MAX)
-        size = parse_int(request.query.get("to"), "to", least=0, most=SIZE_MAX)
+        old, size = FROM.of(request), TO.of(request)
+        assert old is not None
         size = signed.size if size is None else size
-        if old is None or old > size:
-            raise RequestInvalid("`from` is missing, or greater than `to`")
+        if old > size:
+            raise RequestInvalid("`from` must not be greater than `to`")
         if size > signed.size:
             raise NotSealedYet(f"`size` {size}; the newest checkpoint covers {signed.size} events")
         return json_response(
@@ -78,8 +76,9 @@ async def prove_consistency(request: web.Request) -> web.Response:
 
 
 async def prove_event(request: web.Request) -> web.Response:
-    """GET /v1/ledger/events/{position}/proof: a .tlog-proof file, checkable without this service. Its extra is the
-    entry.
+    """Return the proof of one event as a file.
+
+    The file is a C2SP .tlog-proof. It can be checked without this service. Its extra data is the entry of the event.
     """
     position = parse_int(request.match_info["position"], "position", least=1, most=SIZE_MAX)
     assert position is not None
@@ -103,8 +102,10 @@ async def prove_event(request: web.Request) -> web.Response:
 
 
 async def get_checkpoint(request: web.Request) -> web.Response:
-    """GET /v1/ledger/checkpoint: the newest checkpoint, its cosignatures, its delay, and the problem if nothing is
-    signed.
+    """Return the newest checkpoint of the ledger's log.
+
+    The answer has the cosignatures of witnesses, the number of events that are not covered yet, and the problem if
+    nothing is signed.
     """
     async with open_query(request, "read", "audit") as query:
         connection, ledger = query.connection, query.ledger
@@ -133,7 +134,7 @@ async def get_checkpoint(request: web.Request) -> web.Response:
 
 
 async def list_keys(request: web.Request) -> web.Response:
-    """GET /v1/ledger/keys: every public key that ever signed the ledger's log. `signs_now` marks the present ones."""
+    """List every public key that ever signed the ledger's log. `signs_now` marks the present ones."""
     async with open_query(request, "read", "audit") as query:
         ledger_id = query.ledger.ledger_id
         signed = await tree_heads.latest_checkpoint(query.connection, ledger_id)
@@ -152,12 +153,25 @@ async def list_keys(request: web.Request) -> web.Response:
         return json_response({"items": items, "next": None})
 
 
-PROVING_SCOPES = ("read", "audit")
+SIZE = whole(
+    "size", "The number of events in the tree. Default: that of the newest checkpoint.", least=1, most=SIZE_MAX
+)
+POSITION = whole("position", "The position of the event.", least=1, most=SIZE_MAX, required=True)
+FROM = whole("from", "The number of events in the smaller tree.", least=0, most=SIZE_MAX, required=True)
+TO = whole("to", "The number of events in the larger tree. Default: as the newest checkpoint.", least=0, most=SIZE_MAX)
+PROVING: dict[str, Any] = {"tag": "proofs", "scopes": ("read", "audit"), "errors": (NotSealedYet,)}
 
-ROUTES = [
-    get("/v1/ledger/checkpoint", get_checkpoint, "why", scopes=PROVING_SCOPES),
-    get("/v1/ledger/keys", list_keys, "why", scopes=PROVING_SCOPES),
-    get("/v1/ledger/proofs/inclusion", prove_inclusion, "position", "size", "why", scopes=PROVING_SCOPES),
-    get("/v1/ledger/proofs/consistency", prove_consistency, "from", "to", "why", scopes=PROVING_SCOPES),
-    get("/v1/ledger/events/{position:[0-9]{1,16}}/proof", prove_event, "why", scopes=PROVING_SCOPES),
-]
+OPERATIONS = (
+    get("/v1/ledger/checkpoint", get_checkpoint, WHY, answer=CheckpointAnswer, **PROVING),
+    get("/v1/ledger/keys", list_keys, WHY, answer=PublicKeys, **PROVING),
+    get("/v1/ledger/proofs/inclusion", prove_inclusion, POSITION, SIZE, WHY, answer=InclusionProof, **PROVING),
+    get("/v1/ledger/proofs/consistency", prove_consistency, FROM, TO, WHY, answer=Consistency, **PROVING),
+    get(
+        "/v1/ledger/events/{position:[0-9]{1,16}}/proof",
+        prove_event,
+        WHY,
+        answer=None,
+        media=("text/plain",),
+        **PROVING,
+    ),
+)

@@ -6,13 +6,13 @@ from typing import Any
 from aiohttp import web
 
 from ledger import clock
-from ledger.errors import RequestInvalid
-from service.api.requests.admission import PAGE, get
+from service.api.answers.reconciliation import Summary, open_list_answer
+from service.api.requests.admission import get
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.open_query import admit_caller, open_query, parse_limit
+from service.api.requests.open_query import admit_caller, open_query
+from service.api.requests.parameters import AT, CURSOR, LIMIT_DEFAULT, LIMIT_MAX, choice, whole
 from service.api.responses import json_response, page_response, send
 from service.formatting import decode_cursor, encode_cursor, invalid_cursor
-from service.parameters import parse_int, parse_time
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
 from service.reconciliation import catalogue
@@ -28,10 +28,7 @@ UNREAD = {"quarantine": "quarantined", "unrecognised": "unrecognised"}
 
 
 async def get_summary(request: web.Request) -> web.Response:
-    """GET /v1/reconciliation: the number of open matters of each list, and the points at stake, at `at` (default now).
-
-    `grace_hours` replaces the grace of every list.
-    """
+    """Count the open matters of each list, and the points at stake."""
     at, grace = _parse_time_and_grace(request)
     async with open_query(request, heavy=True) as query:
         totals = await catalogue.count_lists(query.connection, query.ledger.ledger_id, at, grace)
@@ -50,7 +47,7 @@ async def get_summary(request: web.Request) -> web.Response:
 
 
 def list_handler(open_list: OpenList) -> Any:
-    """Return the handler of GET /v1/reconciliation/<name>: `at`, `grace_hours`, `limit`, `cursor`.
+    """Return the handler of a list of open matters.
 
     With `format=csv`, or Accept: text/csv, all following items are sent as one file.
     """
@@ -63,7 +60,7 @@ def list_handler(open_list: OpenList) -> Any:
             raise invalid_cursor() from None
         if _wants_csv(request):
             return await _export(request, open_list, at, grace, after)
-        limit = parse_limit(request)
+        limit = min(LIST_LIMIT.of(request) or LIMIT_DEFAULT, LIMIT_MAX)
         async with open_query(request) as query:
             list_query = ListQuery(
                 query.ledger.ledger_id, at, catalogue.latest_start(open_list, at, grace), limit, after
@@ -71,12 +68,14 @@ def list_handler(open_list: OpenList) -> Any:
             items, next_key = await open_list.read(query.connection, list_query)
             items_json = [item_json(item, at) for item in items]
             return page_response(
+                request,
                 items_json,
                 None if next_key is None else _encode_key(next_key),
                 **await _counts(query, open_list),
                 **await freshness(query),
             )
 
+    get_list.__name__ = f"list_{open_list.name.replace('-', '_')}"
     return get_list
 
 
@@ -88,7 +87,7 @@ async def _export(
     No database connection is held while a page is sent, so a slow client delays nobody. A client that hardly reads is
     cut off.
     """
-    items_max = parse_int(request.query.get("limit"), "limit", least=1, most=2**31)
+    items_max = LIST_LIMIT.of(request)
     context = request.app[APP_CONTEXT]
     ledger = (await admit_caller(request)).ledger
 
@@ -121,15 +120,12 @@ async def _counts(query: QueryContext, open_list: OpenList) -> dict[str, Any]:
 
 
 def _parse_time_and_grace(request: web.Request) -> tuple[datetime, timedelta | None]:
-    at = parse_time(request.query.get("at"), "at") or clock.now()
-    hours = parse_int(request.query.get("grace_hours"), "grace_hours", least=0, most=GRACE_HOURS_MAX)
+    at, hours = AT.of(request) or clock.now(), GRACE_HOURS.of(request)
     return at, None if hours is None else timedelta(hours=hours)
 
 
 def _wants_csv(request: web.Request) -> bool:
-    wanted = request.query.get("format")
-    if wanted not in (None, "json", "csv"):
-        raise RequestInvalid("`format` must be json or csv")
+    wanted = FORMAT.of(request)
     return wanted == "csv" or (wanted is None and request.headers.get("Accept", "").startswith("text/csv"))
 
 
@@ -137,10 +133,28 @@ def _encode_key(key: tuple[Any, ...]) -> str:
     return encode_cursor(*(part.isoformat() if isinstance(part, date) else part for part in key))
 
 
-ROUTES = [
-    get("/v1/reconciliation", get_summary, "at", "grace_hours"),
+GRACE_HOURS = whole(
+    "grace_hours",
+    "The time for which a matter may be open before it is listed. Default: the grace of the list.",
+    least=0,
+    most=GRACE_HOURS_MAX,
+)
+LIST_LIMIT = whole("limit", "The most items of a page, or of the file.", least=1, most=2**31)
+FORMAT = choice("format", "`csv` returns all items as one file, as the header `Accept: text/csv` does.", "json", "csv")
+
+OPERATIONS = (
+    get("/v1/reconciliation", get_summary, AT, GRACE_HOURS, tag="reconciliation", answer=Summary),
     *(
-        get(f"/v1/reconciliation/{name}", list_handler(open_list), "at", "grace_hours", "format", *PAGE)
+        get(
+            f"/v1/reconciliation/{name}",
+            list_handler(open_list),
+            *(AT, GRACE_HOURS, FORMAT, LIST_LIMIT, CURSOR),
+            tag="reconciliation",
+            answer=open_list_answer(open_list),
+            media=("text/csv",),
+            summary=f"List open matters: {open_list.says[0].lower()}{open_list.says[1:]}",
+            description="docs/reconciliation.md explains the causes and the remedies.",
+        )
         for name, open_list in catalogue.LISTS.items()
     ),
-]
+)

@@ -1,34 +1,15 @@
 """Build HTTP responses: JSON, pages of a list, RFC 9457 problem documents, parts of a streamed answer."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 
 from ledger import errors
+from service.api.problems import ProblemType, problem_of
 from service.formatting import encode_json
-
-# The only table from error to status. A subclass has the status of its parent unless it is listed.
-STATUS_OF_ERROR: Mapping[type[errors.LedgerError], HTTPStatus] = {
-    errors.NotFound: HTTPStatus.NOT_FOUND,
-    errors.BadCredentials: HTTPStatus.UNAUTHORIZED,
-    errors.ScopeMissing: HTTPStatus.FORBIDDEN,
-    errors.DeliveryTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    errors.CodingUnknown: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    errors.NameTaken: HTTPStatus.CONFLICT,
-    errors.NotPromoted: HTTPStatus.CONFLICT,
-    errors.PeriodNotClosable: HTTPStatus.CONFLICT,
-    errors.NothingToAdopt: HTTPStatus.CONFLICT,
-    errors.AdjustmentDiffers: HTTPStatus.UNPROCESSABLE_ENTITY,
-    errors.NotAwaited: HTTPStatus.GATEWAY_TIMEOUT,
-    errors.Refused: HTTPStatus.BAD_REQUEST,
-    errors.LedgerReadsTooMany: HTTPStatus.TOO_MANY_REQUESTS,
-    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.LedgerError: HTTPStatus.INTERNAL_SERVER_ERROR,
-}
-
 
 RETRY_AFTER_SECONDS = 5
 
@@ -38,26 +19,39 @@ def json_response(value: Any, status: int = HTTPStatus.OK) -> web.Response:
     return web.Response(body=encode_json(value), status=status, content_type="application/json")
 
 
-def page_response(items: Sequence[Any], next_cursor: str | None, **extra_fields: Any) -> web.Response:
-    """Return one page of a list. `next` is the cursor of the next page, or null."""
-    return json_response({"items": items, "next": next_cursor, **extra_fields})
+def page_response(
+    request: web.BaseRequest, items: Sequence[Any], next_cursor: str | None, **extra_fields: Any
+) -> web.Response:
+    """Return one page of a list. `next` is the cursor of the next page, or null. A Link header names the page."""
+    response = json_response({"items": items, "next": next_cursor, **extra_fields})
+    if next_cursor is not None:
+        url = request.rel_url.update_query(cursor=next_cursor)
+        response.headers["Link"] = f'<{url}>; rel="next"'
+    return response
 
 
-def problem_response(error: errors.LedgerError) -> web.Response:
-    """Return an RFC 9457 problem document for an error."""
-    status = next(STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_OF_ERROR)
-    response = status_response(status, str(error), type(error).__name__)
-    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+def error_response(error: errors.LedgerError) -> web.Response:
+    """Return the problem document of an error."""
+    return problem_response(problem_of(type(error)), str(error))
+
+
+def problem_response(problem: ProblemType, detail: str = "") -> web.Response:
+    """Return a problem document (RFC 9457). The detail is the title unless it is given."""
+    response = web.Response(
+        body=encode_json(problem_json(problem, detail)),
+        status=problem.status,
+        content_type="application/problem+json",
+    )
+    if problem.is_temporary:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    if status == HTTPStatus.UNAUTHORIZED:
+    if problem.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
-def status_response(status: int, detail: str, kind: str = "about:blank") -> web.Response:
-    """Return a problem document for an HTTP status."""
-    body = {"type": kind, "title": HTTPStatus(status).phrase, "status": int(status), "detail": detail}
-    return web.Response(body=encode_json(body), status=status, content_type="application/problem+json")
+def problem_json(problem: ProblemType, detail: str = "") -> dict[str, Any]:
+    """Return the fields of a problem document."""
+    return {"type": problem.uri, "title": problem.title, "status": problem.status, "detail": detail or problem.title}
 
 
 ANSWER_SECONDS_MIN = 10.0

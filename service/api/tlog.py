@@ -12,11 +12,12 @@ a key of scope `audit` are recorded. All tiles read within a minute are one look
 
 import gzip
 import re
+from typing import Any
 
 from aiohttp import web
 
 from ledger import merkle
-from ledger.errors import NotFound
+from ledger.errors import NotFound, NotSealedYet
 from ledger.merkle import TILE_WIDTH, TileName
 from ledger.store import read
 from ledger.store.registry import Ledger
@@ -25,6 +26,7 @@ from ledger.transparency.public_logs import find_published
 from service.api.requests.admission import ACCESS, get, keyless
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import log_access
+from service.api.requests.parameters import WHY
 from service.queries.checkpoints import cosigned_note, newest_checkpoint
 
 GZIP_LEVEL = 1
@@ -37,8 +39,8 @@ _TILE = re.compile(
 )
 
 
-async def get_checkpoint(request: web.Request) -> web.Response:
-    """GET …/checkpoint: the newest signed checkpoint, with the cosignatures of witnesses."""
+async def get_log_checkpoint(request: web.Request) -> web.Response:
+    """Return the newest signed checkpoint of the log, with the cosignatures of witnesses."""
     ledger = await _ledger_of(request, "checkpoint")
     async with request.app[APP_CONTEXT].service_pool.acquire() as connection:
         signed = await newest_checkpoint(connection, ledger)
@@ -47,8 +49,11 @@ async def get_checkpoint(request: web.Request) -> web.Response:
     return web.Response(body=body, content_type="text/plain", charset="utf-8", headers=headers)
 
 
-async def get_tile(request: web.Request) -> web.Response:
-    """GET …/tile/{level}/{number}[.p/{width}]: hashes of the tree. GET …/tile/entries/{number}[.p/{width}]: entries."""
+async def get_log_tile(request: web.Request) -> web.Response:
+    """Return a tile of the log in the format C2SP tlog-tiles.
+
+    `path` is `{level}/{number}[.p/{width}]` for hashes of the tree, or `entries/{number}[.p/{width}]` for entries.
+    """
     ledger = await _ledger_of(request, "tiles")
     match = _TILE.fullmatch(request.match_info["path"])
     if match is None or int(match["width"] or 0) >= TILE_WIDTH:
@@ -102,9 +107,23 @@ def takes_gzip(accepted: str) -> bool:
     return False
 
 
-ROUTES = [
-    get("/v1/ledger/tlog/checkpoint", get_checkpoint, "why", scopes=("read", "audit"), basic=True),
-    get("/v1/ledger/tlog/tile/{path:.+}", get_tile, "why", scopes=("read", "audit"), basic=True),
-    keyless("/v1/logs/{token}/checkpoint", get_checkpoint),
-    keyless("/v1/logs/{token}/tile/{path:.+}", get_tile),
-]
+async def get_public_checkpoint(request: web.Request) -> web.Response:
+    """Return the newest signed checkpoint of a published log."""
+    return await get_log_checkpoint(request)
+
+
+async def get_public_tile(request: web.Request) -> web.Response:
+    """Return a tile of a published log in the format C2SP tlog-tiles."""
+    return await get_log_tile(request)
+
+
+NOTE: dict[str, Any] = {"tag": "proofs", "answer": None, "media": ("text/plain",), "errors": (NotSealedYet,)}
+TILE: dict[str, Any] = {**NOTE, "media": ("application/octet-stream",)}
+KEYED: dict[str, Any] = {"scopes": ("read", "audit"), "basic": True}
+
+OPERATIONS = (
+    get("/v1/ledger/tlog/checkpoint", get_log_checkpoint, WHY, **NOTE, **KEYED),
+    get("/v1/ledger/tlog/tile/{path:.+}", get_log_tile, WHY, **TILE, **KEYED),
+    keyless("/v1/logs/{token}/checkpoint", get_public_checkpoint, **NOTE),
+    keyless("/v1/logs/{token}/tile/{path:.+}", get_public_tile, **TILE),
+)

@@ -4,14 +4,22 @@ Content is never refused (invariant 4). An authenticated body that cannot be rea
 """
 
 import time
+from typing import Any
 
 from aiohttp import web
 
 from ledger import clock
-from ledger.errors import RequestInvalid
+from ledger.errors import (
+    BadCredentials,
+    ConnectionUnknown,
+    LedgerUnavailable,
+    MemoryExhausted,
+    RequestInvalid,
+)
 from ledger.intake.identify import identify
 from ledger.parsing import BODY_BYTES_MAX, without_byte_order_mark
 from ledger.store.registry import InboundConnection
+from service.api.answers.ledger import DeliveryAnswer
 from service.api.requests.admission import hook
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.bodies import BYTES_FREE, read_body
@@ -23,12 +31,10 @@ WHITE_SPACE = b" \t\r\n"
 
 
 async def receive(request: web.Request) -> web.Response:
-    """POST /v1/hooks/{connection_id}: one delivery of a vendor.
+    """Receive one delivery of a vendor.
 
-    200 {"ledger", "events": [{"position", "outcome": "appended" | "duplicate" | "conflict", "kind"}]} after the commit.
-
-    - 400 no body; 401 wrong credentials; 404 unknown connection; 408 too slow;
-    - 413 more than BODY_BYTES_MAX; 415 unknown content coding; 503 cannot store now.
+    The body is stored as it is, and answered 200 after the commit, even if it cannot be read. A repeated delivery
+    changes nothing and is answered with its first position. Parameters of the query are ignored.
     """
     context = request.app[APP_CONTEXT]
     inbound = None
@@ -69,4 +75,13 @@ async def _store(request: web.Request, inbound: InboundConnection) -> web.Respon
     )
 
 
-ROUTES = [hook("/v1/hooks/{connection_id}", receive)]
+OPERATIONS = (
+    hook(
+        "/v1/hooks/{connection_id}",
+        receive,
+        tag="webhooks",
+        answer=DeliveryAnswer,
+        body=Any,
+        errors=(BadCredentials, ConnectionUnknown, RequestInvalid, LedgerUnavailable, MemoryExhausted),
+    ),
+)

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 
 from ledger.errors import RequestInvalid
 from ledger.vendors.fields import EARLIEST, LATEST_DAY
 from projections.queries.roll_forward import RollForwardQuery
+from service.parameters import parse_day
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.programmes import find_programme
@@ -21,9 +22,11 @@ async def parse_roll_forward(query: QueryContext, parameters: Mapping[str, str],
 
     Raises RequestInvalid.
     """
-    last = parse_day(parameters.get("to"), "to") or parse_day(times.at.astimezone(UTC).date().isoformat(), "at")
+    last = parse_day_of_ledger(parameters.get("to"), "to") or parse_day_of_ledger(
+        times.at.astimezone(UTC).date().isoformat(), "at"
+    )
     assert last is not None
-    first = parse_day(parameters.get("from"), "from") or last.replace(day=1)
+    first = parse_day_of_ledger(parameters.get("from"), "from") or last.replace(day=1)
     by = parameters.get("by", "month")
     if by not in ("day", "month"):
         raise RequestInvalid("`by` must be day or month")
@@ -35,15 +38,10 @@ async def parse_roll_forward(query: QueryContext, parameters: Mapping[str, str],
     )
 
 
-def parse_day(text: str | None, name: str) -> date | None:
-    """Parse a day. Raises RequestInvalid."""
-    if text is None:
-        return None
-    try:
-        day = datetime.strptime(text, "%Y-%m-%d").date()
-    except ValueError:
-        raise RequestInvalid(f"`{name}` must be a day, such as 2026-03-31") from None
-    if not EARLIEST.date() <= day < LATEST_DAY:
+def parse_day_of_ledger(text: str | None, name: str) -> date | None:
+    """Parse a day of the range that is accepted in vendors' events. Raises RequestInvalid."""
+    day = parse_day(text, name)
+    if day is not None and not EARLIEST.date() <= day < LATEST_DAY:
         raise RequestInvalid(f"`{name}` must be a day from {EARLIEST.date()} and before {LATEST_DAY}")
     return day
 

@@ -180,6 +180,7 @@ def lapses_since(account: Mapping[str, Any], lots: Iterable[Mapping[str, Any]], 
     dated = [LotHistory(*(lot[name] for name in LotHistory._fields)) for lot in lots]
     lines = lapse_lines(account["account_id"], account["available"], account["last_at"], dated, at)
     without_fact = {"line": None, "promised": account["promised"], "again": False, "counted_position": None}
+    without_fact |= dict.fromkeys(("claimed", "drift", "untied", "differs"))
     return [
         {
             **_shown(line._asdict()),

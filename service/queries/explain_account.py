@@ -30,7 +30,7 @@ async def explain_account(
     if next_step is None:
         lapses = lapses_since(view.row, view.lots, times.at)
         steps_json += [_lapse_step_json(line, view) for line in lapses if lot in (None, line["postings"][0][3])]
-    head = {"account": account_json(view)} if lot is None else {"lot": _find_lot(view, lot, times)}
+    head = {"account": account_json(view)} if lot is None else {"lot": find_lot(view, lot, times)}
     return {**head, "steps": steps_json, "next_step": next_step}
 
 
@@ -49,7 +49,8 @@ def _numbered(
             yield number, step
 
 
-def _find_lot(view: AccountView, lot: str, times: AsOfQuery) -> dict[str, Any]:
+def find_lot(view: AccountView, lot: str, times: AsOfQuery) -> dict[str, Any]:
+    """Return a lot of a folded account as JSON. Raises SubjectUnknown."""
     for row in view.lots:
         if row["lot_id"] == lot:
             return lot_json(row, times.at)

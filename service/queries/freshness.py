@@ -17,13 +17,10 @@ async def freshness(query: QueryContext, times: AsOfQuery | None = None) -> dict
 
 
 def freshness_of(rows: int, tail: int, times: AsOfQuery | None) -> dict[str, int]:
-    """Return the freshness of an answer as JSON. It has `known_position` only if a position or `known_at` was asked
-    for.
-    """
+    """Return the freshness of an answer as JSON."""
     if times is None or times.position is None:
         return {"as_of_position": rows, "events_behind": tail - rows}
     return {
         "as_of_position": times.position,
         "events_behind": tail - times.position,
-        "known_position": times.position,
     }

@@ -58,6 +58,7 @@ DRIFT = OpenList(
     read=read_drift,
     count=count_by_statement(DRIFTING_IN_ALL),
     columns=("programme", "customer", "available", "claimed", "claimed_at", "drift", "unseen", "agreed_at"),
+    details=("agreed_position",),
     start=("",),
     statements=(DRIFTING, DRIFTING_IN_ALL),
 )

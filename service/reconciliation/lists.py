@@ -67,6 +67,7 @@ class OpenList:
     columns: tuple[str, ...]  # details written to a CSV file
     start: Key
     grace: timedelta = timedelta(0)
+    details: tuple[str, ...] = ()  # further details, which only JSON shows
     statements: tuple[str, ...] = ()  # its SQL, for tests of query plans
 
     def key_of(self, cursor: Sequence[Any] | None) -> Key:
@@ -114,8 +115,8 @@ def list_from_sql(
         return [_item_of_row(row, cause, (*columns, *details)) for row in shown], next_key(rows, query.limit, key)
 
     if totals is None:
-        return OpenList(name, says, read, count_by_reading(read, start), columns, start, grace, (page,))
-    return OpenList(name, says, read, count_by_statement(totals), columns, start, grace, (page, totals))
+        return OpenList(name, says, read, count_by_reading(read, start), columns, start, grace, details, (page,))
+    return OpenList(name, says, read, count_by_statement(totals), columns, start, grace, details, (page, totals))
 
 
 def _item_of_row(row: Any, cause: str | Callable[[Any], str], details: Sequence[str]) -> OpenItem:

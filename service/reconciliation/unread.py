@@ -182,5 +182,6 @@ CONFLICTS = OpenList(
     read=read_conflicts,
     count=_count_unsettled,
     columns=("event_key", "source", "kind", "policy", "settled", "positions"),
+    details=("told", "contents"),
     start=(0,),
 )

@@ -41,6 +41,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Server": "loyalty",
 }
+KEPT = ("Cache-Control", "Content-Security-Policy")
 
 _log = logging.getLogger(__name__)
 
@@ -76,11 +77,10 @@ def make_app(
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """Add HEADERS to a response, also to a streamed one. A Cache-Control that the handler set is kept."""
-    cache_control = response.headers.get("Cache-Control")
-    response.headers.update(HEADERS)
-    if cache_control is not None:
-        response.headers["Cache-Control"] = cache_control
+    """Add HEADERS to a response, also to a streamed one. Values of KEPT that the handler set are kept."""
+    for name, value in HEADERS.items():
+        if name not in KEPT or name not in response.headers:
+            response.headers[name] = value
 
 
 async def _open_context(dsn: str, settings: Settings, master_key: MasterKey, instruments: Instruments) -> AppContext:

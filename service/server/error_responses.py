@@ -9,12 +9,21 @@ from aiohttp.typedefs import Handler
 
 from ledger.background import LogThrottle
 from ledger.database import CONNECTION_LOST
-from ledger.errors import LedgerError, RebuildDue
+from ledger.errors import LedgerError, RebuildDue, RequestInvalid
 from ledger.failures import describe_failure
 from projections.engine import generations
+from service.api.problems import (
+    BODY_TOO_SLOW,
+    DATABASE_UNAVAILABLE,
+    EXPECTATION_UNKNOWN,
+    INTERNAL_ERROR,
+    METHOD_UNKNOWN,
+    PATH_UNKNOWN,
+    problem_of_status,
+)
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.bodies import EXPECTS_CONTINUE
-from service.api.responses import problem_response, status_response
+from service.api.responses import error_response, problem_response
 from service.server.routes import path_hint
 
 WEBHOOKS_PREFIX = "/v1/hooks/"  # a delivery in the queue is appended even if the client leaves
@@ -35,27 +44,27 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
 async def _handle_explained(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         if request.get(EXPECTS_CONTINUE) is False:
-            raise web.HTTPExpectationFailed(reason="Only 100-continue can be expected")
+            return problem_response(EXPECTATION_UNKNOWN)
         return await _handle(request, handler)
     except LedgerError as error:
-        return problem_response(error)
+        return error_response(error)
     except web.HTTPNotFound:
-        return status_response(404, path_hint(request.path))
+        return problem_response(PATH_UNKNOWN, path_hint(request.path))
     except web.HTTPException as error:
         return _http_error_response(error)
     except (asyncpg.DataError, asyncpg.CharacterNotInRepertoireError, OverflowError):
-        return status_response(400, "A request parameter has an invalid value.")
+        return error_response(RequestInvalid())
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
         _log.error("a query needs a table that the active generation lacks: %s", request.match_info.route.resource)
-        return problem_response(RebuildDue())
+        return error_response(RebuildDue())
     except CONNECTION_LOST as error:
         return _outage_response(request, error)
     except Exception as error:
         # The text of an exception may quote a value of the request. So only its type and place are logged.
         _log.error("a request failed: %s: %s", request.match_info.route.resource, describe_failure(error))
         if await _is_rebuild_due(request):  # rows of another version lack columns that this version reads
-            return problem_response(RebuildDue())
-        return status_response(500, "This should not happen; the log says more.")
+            return error_response(RebuildDue())
+        return problem_response(INTERNAL_ERROR)
 
 
 async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -74,10 +83,11 @@ def _retrieve_exception(change: "asyncio.Future[web.StreamResponse]") -> None:
 
 
 def _http_error_response(error: web.HTTPException) -> web.Response:
+    """Answer an error that aiohttp raises. Its own text may quote the request."""
     if "Allow" not in error.headers:
-        return status_response(error.status, error.reason)
+        return problem_response(problem_of_status(error.status))
     allowed = error.headers["Allow"]
-    response = status_response(error.status, f"This path takes {allowed.replace(',', ', ')}.")
+    response = problem_response(METHOD_UNKNOWN, f"This path takes {allowed.replace(',', ', ')}.")
     response.headers["Allow"] = allowed
     return response
 
@@ -85,11 +95,9 @@ def _http_error_response(error: web.HTTPException) -> web.Response:
 def _outage_response(request: web.Request, error: BaseException) -> web.Response:
     """Answer for a lost connection, of the client or of the database."""
     if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
-        return status_response(400, "The client has left.")  # nobody receives it
+        return problem_response(BODY_TOO_SLOW)  # the client has left, so nobody receives it
     _outages.error("database", "the database cannot be asked now: %s", type(error).__name__)
-    response = status_response(503, "The database cannot be asked now.")
-    response.headers["Retry-After"] = "5"
-    return response
+    return problem_response(DATABASE_UNAVAILABLE)
 
 
 async def _is_rebuild_due(request: web.Request) -> bool:

@@ -16,8 +16,9 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from service.api.problems import TOO_MANY_CONNECTIONS, problem_of_status
 from service.api.requests.bodies import EXPECTS_CONTINUE
-from service.api.responses import answer_seconds_max, status_response
+from service.api.responses import answer_seconds_max, problem_json, problem_response
 from service.formatting import encode_json
 
 _log = logging.getLogger(__name__)
@@ -27,14 +28,10 @@ CLOSE_SECONDS_MAX = 10.0  # from the last response to the end of a connection th
 
 Network = IPv4Network | IPv6Network
 
-DETAILS = {400: "This is no HTTP request that we understand."}
-DETAIL = "This should not happen; the log says more."
-TOO_MANY_DETAIL = "This address has too many connections."
-
 
 def _too_many() -> bytes:
     """Return the whole response to an address with too many connections. Its request is not read."""
-    body = encode_json({"type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": TOO_MANY_DETAIL})
+    body = encode_json(problem_json(TOO_MANY_CONNECTIONS))
     head = (
         "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -112,7 +109,7 @@ class LimitedProtocol(RequestHandler):
         _log.log(level, "a request was answered %d: %s", status, type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has been begun")
-        response = status_response(status, DETAILS.get(status, DETAIL))
+        response = problem_response(problem_of_status(status))
         response.force_close()
         return response
 

@@ -1,7 +1,5 @@
 """All routes of the API, and a hint for paths that do not exist."""
 
-import re
-
 from service.api import (
     accounts,
     adjustments,
@@ -9,6 +7,7 @@ from service.api import (
     claims,
     conflict_policies,
     customers,
+    documentation,
     events,
     finance,
     generations,
@@ -25,30 +24,31 @@ from service.api import (
 )
 
 # The first route that matches is taken. Those of subjects have the widest patterns, so they are the last.
-ROUTES = [
-    *webhooks.ROUTES,
-    *customers.ROUTES,
-    *accounts.ROUTES,
-    *programmes.ROUTES,
-    *lapses.ROUTES,
-    *finance.ROUTES,
-    *periods.ROUTES,
-    *adjustments.ROUTES,
-    *claims.ROUTES,
-    *events.ROUTES,
-    *orders.ROUTES,
-    *reconciliation.ROUTES,
-    *conflict_policies.ROUTES,
-    *generations.ROUTES,
-    *audit.ROUTES,
-    *health.ROUTES,
-    *proofs.ROUTES,
-    *tlog.ROUTES,
-    *subjects.ROUTES,
-]
+OPERATIONS = (
+    *webhooks.OPERATIONS,
+    *customers.OPERATIONS,
+    *accounts.OPERATIONS,
+    *programmes.OPERATIONS,
+    *lapses.OPERATIONS,
+    *finance.OPERATIONS,
+    *periods.OPERATIONS,
+    *adjustments.OPERATIONS,
+    *claims.OPERATIONS,
+    *events.OPERATIONS,
+    *orders.OPERATIONS,
+    *reconciliation.OPERATIONS,
+    *conflict_policies.OPERATIONS,
+    *generations.OPERATIONS,
+    *audit.OPERATIONS,
+    *health.OPERATIONS,
+    *documentation.OPERATIONS,
+    *proofs.OPERATIONS,
+    *tlog.OPERATIONS,
+    *subjects.OPERATIONS,
+)
+ROUTES = [operation.route() for operation in OPERATIONS]
 
-# As the documentation writes them, without the patterns of placeholders.
-PATHS = sorted({re.sub(r"\{(\w+):[^/]*\}", r"{\1}", route.path) for route in ROUTES})
+PATHS = sorted({operation.template for operation in OPERATIONS})
 
 
 def path_hint(path: str) -> str:

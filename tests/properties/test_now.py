@@ -90,7 +90,7 @@ async def test_an_event_of_the_future_stands_where_it_was_recorded_and_is_listed
 
         account = await acme.ask_now(ANN)
         [item] = (await acme.ask_now("/v1/reconciliation/misdated"))["items"]
-        explained = await acme.ask_now(ANN, explain="true")
+        explained = await acme.ask_now(f"{ANN}/explanation")
         balance = await acme.ask_now("/v1/trial-balance")
 
         assert account["available"] == "60"

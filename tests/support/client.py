@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestServer
 
 from ledger.database import Connection, connect
 from ledger.privacy.encryption import MasterKey
@@ -15,6 +15,7 @@ from ledger.store.registry import InboundConnection, Ledger
 from service.server.app import make_app
 from service.server.protocol import ConnectionLimits, LimitedRunner
 from service.settings import Settings
+from tests.support.contract import CheckedClient
 
 UNTIL_SECONDS_MAX = 30
 CONNECTIONS_MAX = 10_000
@@ -39,7 +40,7 @@ class Served(TestServer):
 class TenantClient:
     """The vendor and the caller of one ledger: delivers webhooks and sends requests."""
 
-    def __init__(self, client: "TestClient[Any, Any]", ledger: Ledger, key: str) -> None:
+    def __init__(self, client: CheckedClient, ledger: Ledger, key: str) -> None:
         self.client = client
         self.ledger = ledger
         self.key = key
@@ -85,7 +86,7 @@ class TenantClient:
 @asynccontextmanager
 async def serving(dsn: str, *names: str, settings: Settings | None = None) -> AsyncIterator[list[TenantClient]]:
     """Serve a database with a ledger of each name. Each ledger has a key to read and a header connection per source."""
-    async with TestClient(Served(make_app(dsn, settings or Settings(), MASTER_KEY))) as client:
+    async with CheckedClient(Served(make_app(dsn, settings or Settings(), MASTER_KEY))) as client:
         connection = await connect(dsn)
         clients = []
         for name in names:

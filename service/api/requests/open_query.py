@@ -12,13 +12,11 @@ from ledger.store.api_keys import ApiAccess
 from ledger.vendors.personal_values import is_personal_value, refuse_personal_value
 from service.api.requests.admission import ACCESS
 from service.api.requests.app_context import APP_CONTEXT, AppContext, check_scopes
-from service.parameters import parse_int
+from service.api.requests.parameters import LIMIT, LIMIT_DEFAULT
 from service.queries.as_of_query import AsOfQuery, parse_as_of_params
 from service.queries.context import QueryContext
 from service.queries.freshness import FRESHNESS
 
-LIMIT_DEFAULT = 100
-LIMIT_MAX = 1_000
 WHY_CHARACTERS_MAX = 500
 READING_SCOPES = ("read", "audit")  # answered with the role loyalty_reader, which sees one ledger at a time
 
@@ -51,7 +49,7 @@ async def open_query(
     context = request.app[APP_CONTEXT]
     access = await admit_caller(request, scope, *or_scopes)
     async with AsyncExitStack() as stack:
-        if heavy or parse_limit(request) > LIMIT_DEFAULT:
+        if heavy or LIMIT.of(request) > LIMIT_DEFAULT:
             await stack.enter_async_context(context.heavy_query_shares.take(access.ledger.ledger_id))
         await stack.enter_async_context(context.query_shares.take(access.ledger.ledger_id))
         connection = await stack.enter_async_context(_lend_connection(context, request, access, scope, *or_scopes))
@@ -124,8 +122,3 @@ async def await_rows(query: QueryContext, request: web.Request, position: int) -
         query.ledger.ledger_id, position, seconds
     ):
         raise NotAwaited(f"position {position} within {seconds:g} s")
-
-
-def parse_limit(request: web.Request) -> int:
-    """Parse `limit`. The default is LIMIT_DEFAULT."""
-    return parse_int(request.query.get("limit"), "limit", least=1, most=LIMIT_MAX) or LIMIT_DEFAULT

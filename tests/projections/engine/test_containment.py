@@ -408,7 +408,7 @@ async def test_the_event_s_own_page_and_an_account_s_page_answer(dsn: str) -> No
             assert status == 200
 
             account = await acme.ask_now(f"/v1/accounts/{POISONED}:{PROGRAMME}:points")
-            explained = await acme.ask_now(f"/v1/accounts/{POISONED}:{PROGRAMME}:points", explain="true")
+            explained = await acme.ask_now(f"/v1/accounts/{POISONED}:{PROGRAMME}:points/explanation")
             event = await acme.ask_now("/v1/ledger/events/2")
             parked = await acme.ask_now("/v1/reconciliation/parked")
 

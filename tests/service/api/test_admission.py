@@ -9,17 +9,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from ledger.errors import LedgerError
 from ledger.store import api_keys
 from ledger.store.api_keys import API_KEY_PATTERN
-from service.api.requests.admission import ADMISSIONS, Admission
+from service.api.requests.admission import Operation
 from service.api.requests.app_context import _password
 from service.api.tlog import takes_gzip
 from service.formatting import decode_cursor
 from service.parameters import parse_int, parse_time
-from service.server.routes import ROUTES
+from service.server.routes import OPERATIONS
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import sample
 
@@ -36,15 +35,11 @@ LOCK_ALL_OTHERS = """
 """
 
 
-def declared(route: web.RouteDef) -> Admission:
-    return ADMISSIONS[route.handler]
+def path_of(operation: Operation) -> str:
+    return re.sub(r"\{\w+\}", "1", operation.template)
 
 
-def path_of(route: web.RouteDef) -> str:
-    return re.sub(r"\{\w+(:[^{}]*(\{[^}]*\})?[^{}]*)?\}", "1", route.path)
-
-
-KEYED = [(route.method, path_of(route)) for route in ROUTES if declared(route).scopes]
+KEYED = [(operation.method, path_of(operation)) for operation in OPERATIONS if operation.scopes]
 
 
 async def first_line(port: int, request: str) -> bytes:
@@ -78,7 +73,7 @@ async def all_but_keys_locked(neighbour: TenantClient) -> AsyncIterator[None]:
 
 def test_every_route_declares_what_it_asks_for() -> None:
     assert len(KEYED) > 40
-    assert {declared(route).scopes for route in ROUTES if route.path in ("/live", "/ready")} == {()}
+    assert {operation.scopes for operation in OPERATIONS if operation.path in ("/live", "/ready")} == {()}
 
 
 async def test_without_a_key_nothing_is_read_looked_up_or_judged(dsn: str) -> None:
@@ -106,18 +101,17 @@ async def all_scopes(neighbour: TenantClient) -> str:
 async def test_an_unknown_parameter_is_named_with_those_that_the_path_takes(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         key = {"Authorization": f"Bearer {await all_scopes(acme)}"}
-        for route in ROUTES:
-            admission = declared(route)
-            if admission.parameters is None:
+        for operation in OPERATIONS:
+            if operation.ignores_parameters:
                 continue
-            path = f"{path_of(route)}?known-at=2020-01-01T00:00:00Z&ann@example.com=1"
-            response = await acme.client.request(route.method, path, headers=key)
+            path = f"{path_of(operation)}?known-at=2020-01-01T00:00:00Z&ann@example.com=1"
+            response = await acme.client.request(operation.method, path, headers=key)
             told = await response.json()
 
-            assert response.status == 400, route.path
+            assert response.status == 400, operation.path
             assert "unknown parameter `known-at`" in told["detail"]
             assert "example" not in told["detail"]
-            assert all(f"`{name}`" in told["detail"] for name in admission.parameters)
+            assert all(f"`{parameter.name}`" in told["detail"] for parameter in operation.parameters)
 
 
 @pytest.mark.parametrize(
@@ -128,9 +122,9 @@ async def test_an_unknown_parameter_is_named_with_those_that_the_path_takes(dsn:
         "/v1/accounts/1:1:points?format=csv",
         "/v1/accounts/1:1:points/statement?from=2024-01-01",
         "/v1/accounts/1:1:points/lots?state=open",
-        "/v1/accounts/1:1:points?explain=yes",
+        "/v1/accounts/1:1:points?explain=true",
         "/v1/accounts/1:1:points?limit=1",
-        "/v1/ledger/events/1?reveal=1",
+        "/v1/ledger/events/1?reveal=true",
         "/v1/ledger/events?limit=1&limit=2",
         "/v1/ledger/events?kind=a%00b",
         "/v1/ledger/events?min_position=1",
@@ -141,7 +135,7 @@ async def test_what_would_have_been_ignored_is_refused(dsn: str, question: str) 
         path, _, query = question.partition("?")
         response = await acme.client.get(f"{path}?{query}", headers={"Authorization": f"Bearer {acme.key}"})
 
-        assert (response.status, (await response.json())["type"]) == (400, "RequestInvalid")
+        assert (response.status, (await response.json())["type"]) == (400, "/v1/errors/request-invalid")
 
 
 async def test_a_hook_takes_any_parameter_since_to_refuse_one_would_lose_events(dsn: str) -> None:
@@ -162,7 +156,7 @@ async def test_a_hook_takes_any_parameter_since_to_refuse_one_would_lose_events(
         ("/", "Paths begin with one of: /live, /ready, /v1/accounts"),
         ("/v1", "/v1/customers"),
         ("/v1/accounts", "There is: /v1/accounts/{id},"),
-        ("/v1/tiers", "There is: /v1/tiers/{id}."),
+        ("/v1/tiers", "There is: /v1/tiers/{id}, /v1/tiers/{id}/explanation."),
         ("/v1/ledger/events/ann@example.com/proof", "/v1/ledger/events/{position}/proof"),
         ("/nowhere/ann@example.com", "There is nothing at this path."),
     ],
@@ -230,12 +224,12 @@ def test_basic_credentials_hold_the_key_as_the_password() -> None:
 
 RULES = {
     "/v1/accounts/x?at=2026-03-31T12:00:00": "`at` must have a time zone",
-    "/v1/accounts/x?at=yesterday": "`at` must be an ISO 8601 time",
+    "/v1/accounts/x?at=yesterday": "`at` must be an RFC 3339 time",
     "/v1/accounts/x?as_of_position=-1": "`as_of_position` must be a whole number from 0",
     "/v1/accounts/x?as_of_position=0&known_at=2026-01-01T00:00:00Z": "`as_of_position` and `known_at` exclude",
     "/v1/accounts/x?known_at=2999-01-01T00:00:00Z": "`known_at` must not be in the future",
     "/v1/accounts/x?min_position=99": "`min_position` is 99, but the last event has position 0",
-    "/v1/accounts/x?explain=yes": "`explain` must be true or false",
+    "/v1/accounts/x/explanation?after_step=-1": "`after_step` must be a whole number from 0",
     "/v1/accounts/x/lots?limit=0": "`limit` must be a whole number from 1 to 1000",
     "/v1/accounts/x/lots?cursor=%21": "`cursor` must be the `next` of an earlier answer",
     "/v1/reconciliation/drift?format=xml": "`format` must be json or csv",
@@ -253,5 +247,5 @@ async def test_a_refused_parameter_is_named_with_its_rule(dsn: str) -> None:
         answers = {path: await acme.ask(path) for path in RULES}
 
     for path, (status, problem) in answers.items():
-        assert (status, problem["type"]) == (400, "RequestInvalid"), path
+        assert (status, problem["type"]) == (400, "/v1/errors/request-invalid"), path
         assert RULES[path] in problem["detail"]

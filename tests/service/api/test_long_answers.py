@@ -32,8 +32,8 @@ async def test_a_history_longer_than_an_answer_is_marked_truncated_and_steps_pag
         long = await acme.ask_now("/v1/bills/capillary:9001:7")
         known = await acme.ask_now("/v1/bills/capillary:9001:7", as_of_position=str(facts))
         almost = await acme.ask_now("/v1/bills/capillary:9001:7", as_of_position=str(facts - 1))
-        first = await acme.ask_now("/v1/bills/capillary:9001:7", explain="true")
-        rest = await acme.ask_now("/v1/bills/capillary:9001:7", explain="true", after_step=str(first["next_step"]))
+        first = await acme.ask_now("/v1/bills/capillary:9001:7/explanation")
+        rest = await acme.ask_now("/v1/bills/capillary:9001:7/explanation", after_step=str(first["next_step"]))
 
         assert [(len(one["history"]), one.get("truncated")) for one in (long, known, almost)] == [
             (1000, True),
@@ -119,5 +119,5 @@ async def test_what_is_answered_as_of_now_only_refuses_other_times(dsn: str, ask
         answers = [(await acme.ask(f"{path}&{asked}"))[1] for path in only_now]
         statuses = {(one.get("status"), one.get("type")) for one in answers}
 
-        assert statuses == {(400, "RequestInvalid")}
+        assert statuses == {(400, "/v1/errors/request-invalid")}
         assert all("this path is answered as of now" in one["detail"] for one in answers)

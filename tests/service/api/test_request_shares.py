@@ -70,7 +70,7 @@ async def test_reports_that_hang_for_one_ledger_leave_another_alone(dsn: str, co
             theirs = await other.ask("/v1/ledger/events")
         answered = await asyncio.gather(*hanging)
 
-    assert [(status, problem["type"]) for status, problem in refused] == [(429, "LedgerReadsTooMany")] * 2
+    assert [(status, problem["type"]) for status, problem in refused] == [(429, "/v1/errors/too-many-requests")] * 2
     assert (own[0], theirs[0]) == (200, 200)
     assert {status for status, _ in answered} == {200}
 

@@ -282,7 +282,7 @@ async def test_a_roll_forward_of_no_days_is_refused(dsn: str, query: dict[str, s
     async with serving(dsn, "acme") as [acme]:
         status, problem = await acme.ask("/v1/liability", **query)
 
-        assert (status, problem["type"]) == (400, "RequestInvalid")
+        assert (status, problem["type"]) == (400, "/v1/errors/request-invalid")
 
 
 async def test_an_empty_ledger_is_balanced_and_owes_nothing(dsn: str) -> None:

@@ -96,7 +96,7 @@ async def test_an_adjustment_is_made_once_however_often_it_is_asked_for(dsn: str
             (200, "duplicate", 4),
             (200, "duplicate", 4),
         ]
-        assert (other[0], other[1]["type"]) == (422, "AdjustmentDiffers")
+        assert (other[0], other[1]["type"]) == (422, "/v1/errors/adjustment-differs")
         assert (await acme.ask_now(ACCOUNT))["available"] == "957.5"
 
         backs = [await post(acme, admin, f"{ACCOUNT}/adjustments/case-4711/reversal", WORDS) for _ in range(2)]
@@ -119,7 +119,7 @@ async def test_an_adoption_asked_for_again_is_answered_with_the_first_though_not
         nothing = await post(acme, admin, f"{ACCOUNT}/adjustments", {"adopt": True, **WORDS})
 
         assert (first[0], again[0], again[1]["position"], again[1]["points"]) == (201, 200, 4, "20")
-        assert (nothing[0], nothing[1]["type"]) == (409, "NothingToAdopt")
+        assert (nothing[0], nothing[1]["type"]) == (409, "/v1/errors/nothing-to-adopt")
 
 
 async def test_what_cannot_be_adjusted_is_refused(dsn: str) -> None:
@@ -165,8 +165,8 @@ async def test_author_and_reason_are_sealed_with_the_customer(dsn: str) -> None:
 
         async def revealed(position: int) -> Any:
             response = await acme.client.get(
-                f"/v1/ledger/events/{position}",
-                params={"reveal": "true", "why": "a test"},
+                f"/v1/ledger/events/{position}/delivery",
+                params={"why": "a test"},
                 headers={"Authorization": f"Bearer {reveal}"},
             )
             return json.loads(await response.read())

@@ -75,7 +75,7 @@ async def test_an_unknown_policy_is_refused(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         status, problem = await set_policy(acme, dsn, "loudest")
 
-        assert (status, problem["type"]) == (400, "RequestInvalid")
+        assert (status, problem["type"]) == (400, "/v1/errors/request-invalid")
 
 
 @pytest.mark.parametrize("of", ["nobody/pointsIssued", "capillary/pointsissu", "fabric/refundPosted", "fabric/%00"])
@@ -83,7 +83,7 @@ async def test_a_policy_for_events_that_nobody_sends_is_refused(dsn: str, of: st
     async with serving(dsn, "acme") as [acme]:
         status, problem = await set_policy(acme, dsn, "latest", of)
 
-        assert (status, problem["type"]) == (400, "RequestInvalid")
+        assert (status, problem["type"]) == (400, "/v1/errors/request-invalid")
         assert (await acme.ask_now("/v1/reconciliation/policies"))["items"] == []
 
 

@@ -92,7 +92,7 @@ async def test_terms_that_are_none_are_refused_and_change_nothing(dsn: str, wron
     async with serving(dsn, "acme") as [acme]:
         status, problem = await set_terms(acme, dsn, {**TERMS, **wrong}, "capillary:9001:77")
 
-        assert (status, problem["type"]) == (400, "RequestInvalid")
+        assert (status, problem["type"]) == (400, "/v1/errors/request-invalid")
         assert said in problem["detail"]
         assert (await acme.ask_now("/v1/projections"))["ledger_position"] == 0
 

@@ -50,7 +50,7 @@ async def test_an_explanation_names_the_lots_of_a_debit_and_the_rule(dsn: str) -
     async with serving(dsn, "acme") as [acme]:
         await tell(acme)
 
-        explained = await acme.ask_now(ANN, explain="true", at=noon(2))
+        explained = await acme.ask_now(f"{ANN}/explanation", at=noon(2))
 
         [_, _, step] = explained["steps"]
         assert explained["account"]["available"] == "160"
@@ -67,9 +67,9 @@ async def test_an_explanation_has_both_times_and_pages(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await tell(acme)
 
-        known = await acme.ask_now(ANN, explain="true", as_of_position="2", at=noon(30))
-        first = await acme.ask_now(ANN, explain="true", limit="2", at=noon(30))
-        rest = await acme.ask_now(ANN, explain="true", after_step=str(first["next_step"]), at=noon(30))
+        known = await acme.ask_now(f"{ANN}/explanation", as_of_position="2", at=noon(30))
+        first = await acme.ask_now(f"{ANN}/explanation", limit="2", at=noon(30))
+        rest = await acme.ask_now(f"{ANN}/explanation", after_step=str(first["next_step"]), at=noon(30))
 
         assert [(step["kind"], step["balance"]) for step in known["steps"]] == [
             ("Issued", "100"),
@@ -86,7 +86,7 @@ async def test_a_lot_is_explained_by_the_steps_that_touched_it(dsn: str) -> None
         [first, _] = (await acme.ask_now(ANN, at=noon(2)))["lots"]
 
         lot = await acme.ask_now(f"{ANN}/lots/{first['id']}", at=noon(30))
-        explained = await acme.ask_now(f"{ANN}/lots/{first['id']}", at=noon(30), explain="true")
+        explained = await acme.ask_now(f"{ANN}/lots/{first['id']}/explanation", at=noon(30))
 
         assert (lot["points"], lot["redeemed"], lot["remaining"], lot["state"]) == ("100", "70", "30", "lapsed")
         assert [(step["kind"], step["lots"][0]["change"]) for step in explained["steps"]] == [
@@ -104,20 +104,20 @@ async def test_a_coupon_a_tier_and_an_order_item_are_explained_by_what_changed(d
         await acme.deliver(sample("ascenda", "order_item.fulfillment.confirmed"), "ascenda")
         events = (await acme.ask_now("/v1/ledger/events"))["items"]
 
-        coupon = await acme.ask_now("/v1/coupons/capillary:998:792947747", explain="true")
+        coupon = await acme.ask_now("/v1/coupons/capillary:998:792947747/explanation")
         [changed] = {
             told
             for event in events
             for told in (await acme.ask_now(f"/v1/ledger/events/{event['position']}"))["changed"]
             if told.startswith("membership")
         }
-        tier = await acme.ask_now(f"/v1/tiers/{changed.split(' ')[1]}", explain="true")
+        tier = await acme.ask_now(f"/v1/tiers/{changed.split(' ')[1]}/explanation")
         [item] = [
             told.split(" ")[1]
             for told in (await acme.ask_now(f"/v1/ledger/events/{events[-1]['position']}"))["changed"]
             if told.startswith("order_item")
         ]
-        order_item = await acme.ask_now(f"/v1/order-items/{item}", explain="true")
+        order_item = await acme.ask_now(f"/v1/order-items/{item}/explanation")
 
         assert {step["fact"] for step in coupon["steps"]} == {"CouponRedeemed"}
         assert coupon["steps"][0]["changed"]["status"]["before"] is None
@@ -220,7 +220,7 @@ async def test_the_lot_of_an_opening_is_shown_as_it_was_before_the_debit(dsn: st
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(redeemed("a", 0, 1, 40, programCurrentPoints=60))
 
-        opening, debit = (await acme.ask_now("/v1/accounts/capillary:9001:1:77:points", explain="true"))["steps"]
+        opening, debit = (await acme.ask_now("/v1/accounts/capillary:9001:1:77:points/explanation"))["steps"]
 
         assert [(one["change"], one["remaining"], one["redeemed"]) for one in opening["lots"]] == [("100", "100", "0")]
         assert [(one["change"], one["remaining"], one["redeemed"]) for one in debit["lots"]] == [("-40", "60", "40")]
@@ -246,8 +246,8 @@ async def test_the_end_of_validity_is_the_last_step_of_a_coupon(dsn: str) -> Non
         coupon = event["changed"][0].removeprefix("coupon ")
         ends = (await acme.ask_now(f"/v1/coupons/{coupon}"))["expires_at"]
 
-        before = await acme.ask_now(f"/v1/coupons/{coupon}", explain="true", at="2024-01-01T00:00:00Z")
-        after = await acme.ask_now(f"/v1/coupons/{coupon}", explain="true", at=ends)
+        before = await acme.ask_now(f"/v1/coupons/{coupon}/explanation", at="2024-01-01T00:00:00Z")
+        after = await acme.ask_now(f"/v1/coupons/{coupon}/explanation", at=ends)
 
         assert (before["status"], after["status"]) == ("issued", "expired")
         assert [step["rule"]["name"] for step in before["steps"]] == ["coupon.coupon_issued"]

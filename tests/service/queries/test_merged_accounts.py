@@ -15,7 +15,7 @@ async def test_the_holder_is_the_survivor_and_either_id_leads_there(dsn: str, vi
 
         asked = [account_id, f"capillary:9001:{survivor}", f"capillary:9001:{victim}", str(victim)]
         answers = [await acme.ask_now(f"/v1/accounts/{name}") for name in asked]
-        explained = await acme.ask_now(f"/v1/accounts/{victim}", explain="true")
+        explained = await acme.ask_now(f"/v1/accounts/{victim}/explanation")
         own = await acme.ask_now(f"/v1/accounts/capillary:9001:{victim}:77:points")
         customer = await acme.ask_now(f"/v1/customers/{victim}")
 

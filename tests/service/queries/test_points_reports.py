@@ -16,7 +16,7 @@ async def test_a_redemption_under_two_event_ids_counts_once_and_is_marked(dsn: s
 
         account = await acme.ask_now(ANN)
         statement = await acme.ask_now(f"{ANN}/statement")
-        explained = await acme.ask_now(ANN, explain="true")
+        explained = await acme.ask_now(f"{ANN}/explanation")
 
         assert (account["available"], account["redeemed"]) == ("60", "40")
         [again] = [line for line in statement["items"] if line["again"]]

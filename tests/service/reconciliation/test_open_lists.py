@@ -212,7 +212,7 @@ async def test_points_given_back_for_nothing_that_was_told_are_listed_until_the_
             await acme.deliver(body)
         [item] = await listed(acme, "sums")
         before = await acme.ask_now(f"/v1/accounts/{ANN}")
-        step = (await acme.ask_now(f"/v1/accounts/{ANN}", explain="true"))["steps"][-1]
+        step = (await acme.ask_now(f"/v1/accounts/{ANN}/explanation"))["steps"][-1]
         await acme.deliver(redeemed("b", 60, 1, 40, "R1"))
 
         assert chosen(item, "account", "amount", "kind", "position") == (ANN, "30", "RedemptionReversed", 2)

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 import pytest
-from aiohttp.test_utils import TestClient
 
 import migrations
 from ledger.database import connect
@@ -30,6 +29,7 @@ from service.server.projector_process import projector_process
 from service.settings import Settings
 from service.startup_checks import check_replication
 from tests.support.client import MASTER_KEY, Served, TenantClient
+from tests.support.contract import CheckedClient
 from tests.support.payloads import issued, sample
 from tests.support.replica import (
     administer,
@@ -108,7 +108,7 @@ async def serving_all(dsn: str, signer: Signer, settings: Settings) -> AsyncIter
     """Serve with all parts: a projector process, a sealer, an eraser."""
     app = make_app(dsn, settings, MASTER_KEY, project=False, signer=signer)
     app.cleanup_ctx.append(projector_process(dsn))
-    async with TestClient(Served(app)) as client:
+    async with CheckedClient(Served(app)) as client:
         connection = await connect(dsn)
         ledger = await registry.create_ledger(connection, "acme")
         acme = TenantClient(client, ledger, await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"]))

@@ -62,5 +62,5 @@ async def test_above_the_limit_the_service_still_takes_deliveries_and_answers_he
         refused, _ = await acme.deliver(large)
         health = await acme.client.get("/live")
 
-    assert (asked, problem["type"]) == (503, "MemoryExhausted")
+    assert (asked, problem["type"]) == (503, "/v1/errors/memory-exhausted")
     assert (delivered, refused, health.status) == (200, 503, 200)

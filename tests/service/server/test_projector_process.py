@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestServer
 
 from ledger.database import connect
 from ledger.store import api_keys, registry
@@ -14,13 +14,14 @@ from service.server.app import make_app
 from service.server.projector_process import projector_process
 from service.settings import Settings
 from tests.support.client import MASTER_KEY, TenantClient, serving
+from tests.support.contract import CheckedClient
 from tests.support.payloads import issued
 
 
 async def test_rows_follow_deliveries_and_continue_after_the_projector_is_killed(dsn: str) -> None:
     app = make_app(dsn, Settings(), MASTER_KEY, project=False)
     app.cleanup_ctx.append(projector_process(dsn))
-    async with TestClient(TestServer(app)) as client:
+    async with CheckedClient(TestServer(app)) as client:
         connection = await connect(dsn)
         ledger = await registry.create_ledger(connection, "acme")
         acme = TenantClient(client, ledger, await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"]))

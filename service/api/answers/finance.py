@@ -1,0 +1,199 @@
+"""Types of the answers about programmes, liability, trial balance and periods."""
+
+from datetime import date
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from msgspec import Meta
+
+from projections.programmes import ProgrammeRow
+from projections.queries.roll_forward import MOVEMENT_NAMES, STATE_CLASSES
+from service.api.answers.fields import (
+    FRESH,
+    Cursor,
+    Freshness,
+    Month,
+    Points,
+    Time,
+    Truncated,
+    answer_type,
+    page_of,
+    row_fields,
+)
+
+TermsVersion: Any = answer_type(
+    "TermsVersion", row_fields(ProgrammeRow), description="One version of a programme's terms."
+)
+
+
+class ProgrammeAnswer(TypedDict):
+    """A programme, with the terms in effect at the time of the query."""
+
+    id: str
+    terms: TermsVersion | None
+
+
+ProgrammePage = page_of(ProgrammeAnswer, **FRESH)
+
+
+class ProgrammeDetails(Freshness):
+    """A programme, with the terms in effect and all versions."""
+
+    id: str
+    terms: TermsVersion | None
+    versions: list[TermsVersion]
+
+
+class TermsSet(TypedDict):
+    """The programme, and the position of its new terms."""
+
+    programme: str
+    position: int
+
+
+class ProgrammeLapse(TypedDict):
+    """The points of a programme and unit that lapse on one day."""
+
+    expires_on: date
+    unit: str
+    points: Points
+    lots: int
+    accounts: int
+
+
+ProgrammeLapsePage: Any = answer_type(
+    "ProgrammeLapsePage",
+    {"programme": str, "from": date, "until": date, "items": list[ProgrammeLapse], "next": Cursor, **FRESH},
+)
+
+
+class TrialBalanceItem(TypedDict):
+    """The sum of each class over all accounts of a programme and unit. Together they are zero."""
+
+    programme: str
+    unit: str
+    classes: dict[str, Points]
+    sum: Points
+
+
+class TrialBalanceAnswer(Freshness):
+    """The classes of all accounts. Balanced: every sum is zero, and the postings equal the stored balances."""
+
+    at: Time
+    balanced: bool
+    accounts: Annotated[int, Meta(description="The number of accounts.")]
+    accounts_differing: list[str]
+    truncated: NotRequired[Truncated]
+    items: list[TrialBalanceItem]
+    next: Cursor
+
+
+LiabilityRow: Any = answer_type(
+    "LiabilityRow",
+    {
+        "programme": str,
+        "unit": str,
+        "from": date,
+        "to": date,
+        "vintage": Annotated[Month | None, Meta(description="The month in which the points were earned.")],
+        "opening": Points,
+        **dict.fromkeys(MOVEMENT_NAMES, Points),
+        "closing": Points,
+        **{f"state_{name}": Points for name in STATE_CLASSES},
+        "value": Points | None,
+        "currency": str | None,
+    },
+    description="The movement of outstanding points in one period, of one programme, unit and vintage.",
+)
+
+
+class TieOutAnswer(TypedDict):
+    """The closing of a programme and unit, compared with the sum of its accounts."""
+
+    programme: str
+    unit: str
+    closing: Points
+    accounts: Points
+    difference: Points
+
+
+Liability: Any = answer_type(
+    "Liability",
+    {
+        "from": date,
+        "to": date,
+        "by": Literal["day", "month"],
+        "items": list[LiabilityRow],
+        "next": Cursor,
+        "totals": list[LiabilityRow],
+        "ties": Annotated[bool, Meta(description="True if every closing equals the sum of the accounts.")],
+        "accounts": list[TieOutAnswer],
+        **FRESH,
+    },
+    description="The roll-forward of outstanding points.",
+)
+
+
+class PeriodAnswer(TypedDict):
+    """A month that was closed at least once."""
+
+    period: Month
+    status: Literal["open", "closed"]
+    first_day: date | None
+    last_day: date | None
+    known_position: int | None
+    closed_at: Time | None
+    closed_by: str | None
+    reopenings: int
+
+
+PeriodPage = page_of(PeriodAnswer, **FRESH)
+
+
+class PeriodTotalAnswer(TypedDict):
+    """Opening and closing of a programme and unit when the month was closed."""
+
+    programme: str
+    unit: str
+    opening: Points
+    closing: Points
+
+
+PriorItem: Any = answer_type(
+    "PriorPeriodItem",
+    {
+        "account": str,
+        "programme": str,
+        "unit": str,
+        "amount": Points,
+        "first_position": int | None,
+        "lines": list[dict[str, Any]],
+    },
+    description="Points of a closed month that were reported after its close.",
+)
+
+
+class PeriodDetails(Freshness):
+    """The figures of a month."""
+
+    period: Month
+    status: Literal["open", "closed"]
+    first_day: NotRequired[date | None]
+    last_day: NotRequired[date | None]
+    known_position: NotRequired[int | None]
+    closed_at: NotRequired[Time | None]
+    closed_by: NotRequired[str | None]
+    reopenings: NotRequired[int]
+    totals_when_closed: list[PeriodTotalAnswer]
+    totals: list[LiabilityRow]
+    figures: list[LiabilityRow]
+    ties: bool
+    prior_period_items: list[PriorItem]
+    later_items: list[PriorItem]
+    truncated: NotRequired[Truncated]
+
+
+class PeriodChanged(TypedDict):
+    """A month that was closed or reopened, and the position of the event."""
+
+    period: Month
+    position: int

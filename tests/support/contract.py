@@ -1,0 +1,100 @@
+"""Checks every answer of the tests against the OpenAPI document: path, status, content type, and every field.
+
+The check is stricter than the document: an object may not have a field that its schema does not name.
+"""
+
+import json
+import re
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+
+from service.server.openapi.document import build_document
+from service.server.routes import OPERATIONS
+
+# Answers outside the operations: no path, no method, a head that cannot be parsed, and limits of the connection.
+PROTOCOL_STATUSES = {404, 405, 400, 417, 429}
+
+
+@cache
+def contract() -> Any:
+    """Return the document as the tests see it."""
+    document = build_document()
+    _close(document["components"]["schemas"])
+    return document
+
+
+def _close(schema: Any) -> None:
+    """Forbid fields that a schema does not name."""
+    if isinstance(schema, dict):
+        if "properties" in schema and "additionalProperties" not in schema:
+            schema["additionalProperties"] = False
+        for part in schema.values():
+            _close(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _close(part)
+
+
+@cache
+def _patterns() -> list[tuple[str, re.Pattern[str], str]]:
+    patterns = []
+    for operation in OPERATIONS:
+        path = re.sub(r"\\{path\\}", ".+", re.escape(operation.template))
+        patterns.append((operation.method, re.compile(re.sub(r"\\{\w+\\}", "[^/]+", path)), operation.template))
+    return patterns
+
+
+@cache
+def _validator(pointer: str) -> Any:
+    schema = {"$ref": pointer, "components": contract()["components"]}
+    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+
+
+@cache
+def _inline_validator(text: str) -> Any:
+    return jsonschema_rs.Draft202012Validator({**json.loads(text), "components": contract()["components"]})
+
+
+def operation_of(method: str, path: str) -> Any:
+    """Return the documented operation of a request, or None."""
+    for known, pattern, template in _patterns():
+        if known == method and pattern.fullmatch(path):
+            return contract()["paths"][template][method.lower()]
+    return None
+
+
+def check_answer(method: str, path: str, status: int, content_type: str, body: bytes) -> None:
+    """Raise AssertionError unless the document describes an answer."""
+    operation = operation_of(method, path)
+    documented = None if operation is None else operation["responses"].get(str(status))
+    if documented is None:
+        where = f"{method} {path} {status}"
+        assert status in PROTOCOL_STATUSES, f"{where} is not documented"
+        assert content_type == "application/problem+json", f"{where} is not documented"
+        documented = contract()["components"]["responses"]["internal-error"]
+    if "$ref" in documented:
+        documented = contract()["components"]["responses"][documented["$ref"].rsplit("/", 1)[1]]
+    assert content_type in documented["content"], f"{method} {path} {status}: {content_type} is not documented"
+    schema = documented["content"][content_type]["schema"]
+    if content_type.endswith("json") and schema:
+        validator = _validator(schema["$ref"]) if set(schema) == {"$ref"} else _inline_validator(json.dumps(schema))
+        errors = [
+            f"{'/'.join(map(str, error.instance_path))}: {error.message}"
+            for error in validator.iter_errors(json.loads(body))
+        ]
+        assert not errors, f"{method} {path} {status} differs from the OpenAPI document:\n" + "\n".join(errors[:5])
+
+
+class CheckedClient(TestClient[Any, Any]):
+    """A client that checks every answer against the OpenAPI document."""
+
+    async def _request(self, method: str, path: Any, **options: Any) -> ClientResponse:
+        response: ClientResponse = await super()._request(method, path, **options)
+        if method != "HEAD" and response.content_type.endswith("json"):
+            body = await response.read()
+            check_answer(method, response.url.raw_path, response.status, response.content_type, body)
+        return response

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from ledger.database import Connection
@@ -59,16 +59,19 @@ class StatementFinding(NamedTuple):
     """One disagreement. `finding` is differs, only-theirs, only-ours, unknown-account or bad-line."""
 
     finding: str
-    account: str | None
-    line: int | None
-    day: date | None
-    theirs: Decimal | None
-    ours: Decimal | None
-    difference: Decimal | None  # theirs minus ours
-    reference: str | None
-    kind: str | None
-    position: int | None
-    note: str | None
+    account: str | None = None
+    line: int | None = None
+    day: date | None = None
+    theirs: Decimal | None = None
+    ours: Decimal | None = None
+    difference: Decimal | None = None  # theirs minus ours
+    reference: str | None = None
+    kind: str | None = None
+    position: int | None = None
+    note: str | None = None
+
+
+Findings: TypeAlias = AsyncIterator[StatementFinding]
 
 
 @dataclass(slots=True)
@@ -106,7 +109,7 @@ async def compare_statement(
     parsed_lines: Iterable[StatementLayout | StatementRecord | UnreadableLine],
     rules: ComparisonRules,
     compared: StatementComparison,
-) -> AsyncIterator[StatementFinding]:
+) -> Findings:
     """Compare the parsed lines of a statement with a ledger, and yield the findings. `compared` is updated on the
     way."""
     layout: StatementLayout | None = None
@@ -117,61 +120,149 @@ async def compare_statement(
                 continue
             compared.lines += 1
             if isinstance(parsed, UnreadableLine):
-                yield compared.count(_finding("bad-line", line=parsed.line, note=parsed.reason))
+                yield compared.count(StatementFinding("bad-line", line=parsed.line, note=parsed.reason))
             else:
                 staged.put(parsed)
         assert layout is not None
-        async for finding in _find_accounts(connection, ledger_id, staged):
+        comparer = _Comparer(connection, ledger_id, staged, rules, compared)
+        async for finding in comparer.find_accounts():
             yield compared.count(finding)
-        if layout.of == "balances":
-            async for finding in _compare_balances(connection, ledger_id, staged, rules, compared):
-                yield compared.count(finding)
-        else:
-            async for finding in _compare_entries(connection, ledger_id, staged, rules, layout.zone, compared):
-                yield compared.count(finding)
+        balances = layout.of == "balances"
+        async for finding in comparer.compare_balances() if balances else comparer.compare_entries(layout.zone):
+            yield compared.count(finding)
 
 
-def _finding(finding: str, account: str | None = None, **fields: object) -> StatementFinding:
-    return StatementFinding(finding, account, *(fields.get(name) for name in StatementFinding._fields[2:]))  # type: ignore[arg-type]
+@dataclass(frozen=True, slots=True)
+class _Comparer:
+    """Compares the staged lines of a statement with a ledger."""
 
+    connection: Connection
+    ledger_id: int
+    staged: StagedStatement
+    rules: ComparisonRules
+    compared: StatementComparison
 
-async def _find_accounts(
-    connection: Connection, ledger_id: int, staged: StagedStatement
-) -> AsyncIterator[StatementFinding]:
-    """Find the account of each name. Yield the lines with an unknown or ambiguous name."""
-    orgs = [f"{row['source']}:{row['org']}:" for row in await connection.fetch(ORGS, ledger_id)]
-    for names in staged.names():
-        found = await _resolve(connection, ledger_id, names, orgs)
-        staged.resolve([(name, account_id) for name, account_id in found.items()])
-    for line in staged.unresolved():
-        yield _finding("unknown-account", line=line, note="it matches no account, or several")
+    async def find_accounts(self) -> Findings:
+        """Find the account of each name. Yield the lines with an unknown or ambiguous name."""
+        orgs = [f"{row['source']}:{row['org']}:" for row in await self.connection.fetch(ORGS, self.ledger_id)]
+        for names in self.staged.names():
+            found = await self._resolve(names, orgs)
+            self.staged.resolve([(name, account_id) for name, account_id in found.items()])
+        for line in self.staged.unresolved():
+            yield StatementFinding("unknown-account", line=line, note="it matches no account, or several")
 
+    async def _resolve(self, names: Sequence[AccountName], orgs: Sequence[str]) -> Mapping[AccountName, str]:
+        """Look up each name as a full id and as a bare id of every organisation. Return the names with exactly one
+        account."""
+        prefixes = ("", *orgs)
+        ids = {f"{prefix}{text}" for name in names for text in _ids_of(name) for prefix in prefixes}
+        known = {row["account_id"] for row in await self.connection.fetch(BY_ID, self.ledger_id, sorted(ids))}
+        customers = {f"{prefix}{name.customer}" for name in names if name.customer for prefix in prefixes}
+        held: dict[str, list[tuple[str, str, str]]] = {}
+        for row in await self.connection.fetch(BY_CUSTOMER, self.ledger_id, sorted(customers)):
+            held.setdefault(row["customer"], []).append((row["account_id"], row["programme"], row["unit"]))
+        found = {}
+        for name in names:
+            fits = {f"{prefix}{text}" for text in _ids_of(name) for prefix in prefixes} & known
+            if not fits and name.customer:
+                fits = {
+                    account_id
+                    for prefix in prefixes
+                    for account_id, programme, unit in held.get(f"{prefix}{name.customer}", ())
+                    if unit == name.unit and name.programme in (None, programme)
+                }
+            if len(fits) == 1:
+                found[name] = fits.pop()
+        return found
 
-async def _resolve(
-    connection: Connection, ledger_id: int, names: Sequence[AccountName], orgs: Sequence[str]
-) -> Mapping[AccountName, str]:
-    """Look up each name as a full id and as a bare id of every organisation. Return the names with exactly one
-    account."""
-    prefixes = ("", *orgs)
-    ids = {f"{prefix}{text}" for name in names for text in _ids_of(name) for prefix in prefixes}
-    known = {row["account_id"] for row in await connection.fetch(BY_ID, ledger_id, sorted(ids))}
-    customers = {f"{prefix}{name.customer}" for name in names if name.customer for prefix in prefixes}
-    held: dict[str, list[tuple[str, str, str]]] = {}
-    for row in await connection.fetch(BY_CUSTOMER, ledger_id, sorted(customers)):
-        held.setdefault(row["customer"], []).append((row["account_id"], row["programme"], row["unit"]))
-    found = {}
-    for name in names:
-        fits = {f"{prefix}{text}" for text in _ids_of(name) for prefix in prefixes} & known
-        if not fits and name.customer:
-            fits = {
-                account_id
-                for prefix in prefixes
-                for account_id, programme, unit in held.get(f"{prefix}{name.customer}", ())
-                if unit == name.unit and name.programme in (None, programme)
-            }
-        if len(fits) == 1:
-            found[name] = fits.pop()
-    return found
+    async def compare_balances(self) -> Findings:
+        """Compare each balance as of its time, then find the accounts that the statement does not name."""
+        programmes: set[str] = set()
+        batch: list[tuple[str, StagedLine]] = []
+        last_time = self.rules.at
+        for account_id, lines in self.staged.by_account():
+            seen: set[datetime] = set()
+            for line in lines:
+                at = line.at or self.rules.at
+                if at in seen:
+                    note = "a second line for the same account and time"
+                    yield StatementFinding("only-theirs", account_id, line=line.line, theirs=line.points, note=note)
+                    continue
+                seen.add(at)
+                batch.append((account_id, line))
+                last_time = at
+            if len(batch) >= ACCOUNTS_PER_READ:
+                for finding in await self._compare_some(batch, programmes):
+                    yield finding
+                batch = []
+        for finding in await self._compare_some(batch, programmes):
+            yield finding
+        async for finding in self._only_ours(last_time, sorted(programmes)):
+            yield finding
+
+    async def _compare_some(
+        self, batch: Sequence[tuple[str, StagedLine]], programmes: set[str]
+    ) -> list[StatementFinding]:
+        """Compare a batch of balances. Adds the programmes of its accounts to `programmes`."""
+        ids = [account_id for account_id, _ in batch]
+        programmes |= {row["programme"] for row in await self.connection.fetch(PROGRAMMES, self.ledger_id, ids)}
+        balances = await self._balances(ids, [line.at or self.rules.at for _, line in batch])
+        findings = []
+        for (account_id, line), ours in zip(batch, balances, strict=True):
+            difference = line.points - ours
+            if abs(difference) <= self.rules.tolerance:
+                self.compared.agree("balance")
+                continue
+            day = None if line.at is None else line.at.date()
+            findings.append(StatementFinding("differs", account_id, line.line, day, line.points, ours, difference))
+        return findings
+
+    async def _balances(self, account_ids: Sequence[str], times: Sequence[datetime]) -> list[Decimal]:
+        """Return the balance of each account at its time, without the lots that have lapsed since its last fact."""
+        lots: dict[str, list[LotHistory]] = {}
+        for row in await self.connection.fetch(DATED_LOTS, self.ledger_id, account_ids):
+            lots.setdefault(row["account_id"], []).append(LotHistory(*row))
+        balances = []
+        for row in await self.connection.fetch(LINE_BALANCES, self.ledger_id, account_ids, times):
+            lapsed = lapsed_between(lots.get(row["account_id"], ()), row["last_at"], row["at"])
+            balances.append(row["balance"] - sum((lot.remaining for _, lot in lapsed), Decimal(0)))
+        return balances
+
+    async def _only_ours(self, at: datetime, programmes: Sequence[str]) -> Findings:
+        """Yield accounts with points that the statement does not name, within the statement's programmes."""
+        after = ""
+        while True:
+            rows = await self.connection.fetch(
+                ACCOUNTS_OF_PROGRAMMES, self.ledger_id, after, programmes, ACCOUNTS_PER_READ
+            )
+            ids = [row["account_id"] for row in rows if not self.staged.has(row["account_id"])]
+            for account_id, ours in zip(ids, await self._balances(ids, [at] * len(ids)), strict=True):
+                if ours:
+                    yield StatementFinding("only-ours", account_id, ours=ours, difference=-ours)
+            if len(rows) < ACCOUNTS_PER_READ:
+                return
+            after = rows[-1]["account_id"]
+
+    async def compare_entries(self, zone: ZoneInfo) -> Findings:
+        """Match entries account by account. Lines near the statement's first and last day can be matched. They are not
+        reported as missing.
+        """
+        days = self.staged.days()
+        if days is None:
+            return
+        first, last = days
+        apart = timedelta(days=self.rules.days)
+        since = datetime.combine(first - apart, time.min, zone)
+        until = datetime.combine(last + apart, time.max, zone)
+        for account_id, lines in self.staged.by_account():
+            ours = await read_entries(self.connection, self.ledger_id, account_id, since, until, zone)
+            theirs = [StatementEntry(line.line, line.day or first, line.points, line.reference) for line in lines]
+            for pair in match.match_entries(theirs, ours, self.rules.days):
+                finding = _of_pair(account_id, pair.theirs, pair.ours, self.rules)
+                if finding is None:
+                    self.compared.agree(pair.by)
+                elif pair.theirs is not None or first <= (finding.day or first) <= last:
+                    yield finding
 
 
 def _ids_of(name: AccountName) -> list[str]:
@@ -181,126 +272,6 @@ def _ids_of(name: AccountName) -> list[str]:
         return []
     whole = [f"{holder}:{name.programme}:{name.unit}"] if name.programme else []
     return [holder, *whole]
-
-
-async def _compare_balances(
-    connection: Connection,
-    ledger_id: int,
-    staged: StagedStatement,
-    rules: ComparisonRules,
-    compared: StatementComparison,
-) -> AsyncIterator[StatementFinding]:
-    programmes: set[str] = set()
-    batch: list[tuple[str, StagedLine]] = []
-    last: tuple[str, datetime] | None = None
-    for account_id, lines in staged.by_account():
-        seen: set[datetime] = set()
-        for line in lines:
-            at = line.at or rules.at
-            if at in seen:
-                note = "a second line for the same account and time"
-                yield _finding("only-theirs", account_id, line=line.line, theirs=line.points, note=note)
-                continue
-            seen.add(at)
-            batch.append((account_id, line))
-            last = (account_id, at)
-        if len(batch) >= ACCOUNTS_PER_READ:
-            async for finding in _compare_some(connection, ledger_id, batch, rules, compared, programmes):
-                yield finding
-            batch = []
-    async for finding in _compare_some(connection, ledger_id, batch, rules, compared, programmes):
-        yield finding
-    at = last[1] if last is not None else rules.at
-    async for finding in _only_ours(connection, ledger_id, staged, at, sorted(programmes)):
-        yield finding
-
-
-async def _compare_some(
-    connection: Connection,
-    ledger_id: int,
-    batch: Sequence[tuple[str, StagedLine]],
-    rules: ComparisonRules,
-    compared: StatementComparison,
-    programmes: set[str],
-) -> AsyncIterator[StatementFinding]:
-    ids = [account_id for account_id, _ in batch]
-    programmes |= {row["programme"] for row in await connection.fetch(PROGRAMMES, ledger_id, ids)}
-    balances = await _balances(connection, ledger_id, ids, [line.at or rules.at for _, line in batch])
-    for (account_id, line), ours in zip(batch, balances, strict=True):
-        difference = line.points - ours
-        if abs(difference) <= rules.tolerance:
-            compared.agree("balance")
-            continue
-        day = None if line.at is None else line.at.date()
-        yield _finding(
-            "differs",
-            account_id,
-            line=line.line,
-            day=day,
-            theirs=line.points,
-            ours=ours,
-            difference=difference,
-        )
-
-
-async def _balances(
-    connection: Connection, ledger_id: int, account_ids: Sequence[str], times: Sequence[datetime]
-) -> list[Decimal]:
-    """Return the balance of each account at its time, without the lots that have lapsed since its last fact."""
-    lots: dict[str, list[LotHistory]] = {}
-    for row in await connection.fetch(DATED_LOTS, ledger_id, account_ids):
-        lots.setdefault(row["account_id"], []).append(LotHistory(*row))
-    balances = []
-    for row in await connection.fetch(LINE_BALANCES, ledger_id, account_ids, times):
-        lapsed = lapsed_between(lots.get(row["account_id"], ()), row["last_at"], row["at"])
-        balances.append(row["balance"] - sum((lot.remaining for _, lot in lapsed), Decimal(0)))
-    return balances
-
-
-async def _only_ours(
-    connection: Connection, ledger_id: int, staged: StagedStatement, at: datetime, programmes: Sequence[str]
-) -> AsyncIterator[StatementFinding]:
-    """Yield accounts with points that the statement does not name, within the statement's programmes."""
-    after = ""
-    while True:
-        rows = await connection.fetch(ACCOUNTS_OF_PROGRAMMES, ledger_id, after, programmes, ACCOUNTS_PER_READ)
-        ids = [row["account_id"] for row in rows if not staged.has(row["account_id"])]
-        balances = await _balances(connection, ledger_id, ids, [at] * len(ids))
-        for account_id, ours in zip(ids, balances, strict=True):
-            if ours:
-                yield _finding("only-ours", account_id, ours=ours, difference=-ours)
-        if len(rows) < ACCOUNTS_PER_READ:
-            return
-        after = rows[-1]["account_id"]
-
-
-async def _compare_entries(
-    connection: Connection,
-    ledger_id: int,
-    staged: StagedStatement,
-    rules: ComparisonRules,
-    zone: ZoneInfo,
-    compared: StatementComparison,
-) -> AsyncIterator[StatementFinding]:
-    """Match entries account by account. Lines near the statement's first and last day can be matched. They are not
-    reported as missing.
-    """
-    days = staged.days()
-    if days is None:
-        return
-    first, last = days
-    apart = timedelta(days=rules.days)
-    since = datetime.combine(first - apart, time.min, zone)
-    until = datetime.combine(last + apart, time.max, zone)
-    for account_id, lines in staged.by_account():
-        ours = await read_entries(connection, ledger_id, account_id, since, until, zone)
-        theirs = [StatementEntry(line.line, line.day or first, line.points, line.reference) for line in lines]
-        for pair in match.match_entries(theirs, ours, rules.days):
-            finding = _of_pair(account_id, pair.theirs, pair.ours, rules)
-            if finding is None:
-                compared.agree(pair.by)
-            elif pair.theirs is not None or first <= (finding.day or first) <= last:
-                yield finding
 
 
 def _of_pair(

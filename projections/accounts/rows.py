@@ -1,7 +1,7 @@
 """Rows of the accounts projection, built from the state of an account."""
 
 from projections.accounts import drift
-from projections.accounts.account import ZERO, Account, Adjustment, ExpiryReminder, Lot, PendingPromise
+from projections.accounts.account import ZERO, Account, Lot
 from projections.accounts.classes import class_columns
 from projections.accounts.tables import AccountRow, AdjustmentRow, LotRow, PromiseRow, ReminderRow
 from projections.programme_terms import programme_ref
@@ -41,13 +41,15 @@ def lot_row(account: Account, lot: Lot, programme: str) -> LotRow:
     return row_from(lot, LotRow, account_id=account.account_id, programme=programme, unit=account.unit)
 
 
-def adjustment_row(account: Account, adjustment: Adjustment) -> AdjustmentRow:
-    return row_from(adjustment, AdjustmentRow, account_id=account.account_id, made_by=adjustment.by)
+def adjustment_rows(account: Account) -> list[AdjustmentRow]:
+    made = account.adjustments.values()
+    return [row_from(one, AdjustmentRow, account_id=account.account_id, made_by=one.by) for one in made]
 
 
-def promise_row(account: Account, pending: PendingPromise) -> PromiseRow:
-    return row_from(pending, PromiseRow, account_id=account.account_id)
+def promise_rows(account: Account) -> list[PromiseRow]:
+    return [row_from(promise, PromiseRow, account_id=account.account_id) for promise in account.pending.values()]
 
 
-def reminder_row(account: Account, reminder: ExpiryReminder) -> ReminderRow:
-    return row_from(reminder, ReminderRow, account_id=account.account_id, claimed_at=reminder.at)
+def reminder_rows(account: Account) -> list[ReminderRow]:
+    reminders = account.reminders.values()
+    return [row_from(one, ReminderRow, account_id=account.account_id, claimed_at=one.at) for one in reminders]

@@ -269,21 +269,11 @@ def compare_merged(wallet: Wallet, fact: HolderMerged, occurrence: Occurrence) -
 def wallet_rows(_holder: str, wallet: Wallet) -> Rows:
     accounts = wallet.accounts.values()
     return {
-        "accounts": [
-            rows.account_row(account, survivor_of(wallet, holder_of(account.account_id))) for account in accounts
-        ],
+        "accounts": [rows.account_row(one, survivor_of(wallet, holder_of(one.account_id))) for one in accounts],
         "lots": [row for account in accounts for row in rows.lot_rows(account)],
-        "adjustments": [
-            rows.adjustment_row(account, adjustment)
-            for account in accounts
-            for adjustment in account.adjustments.values()
-        ],
-        "promises": [
-            rows.promise_row(account, promise) for account in accounts for promise in account.pending.values()
-        ],
-        "reminders": [
-            rows.reminder_row(account, reminder) for account in accounts for reminder in account.reminders.values()
-        ],
+        "adjustments": [row for account in accounts for row in rows.adjustment_rows(account)],
+        "promises": [row for account in accounts for row in rows.promise_rows(account)],
+        "reminders": [row for account in accounts for row in rows.reminder_rows(account)],
     }
 
 

@@ -82,6 +82,13 @@ class RetryPauses:
         self._pauses[subject] = time.monotonic() + seconds, seconds
         return seconds
 
+    def is_due(self, subject: object) -> bool:
+        """Return True if the work may be tried, and pause it for the shortest time from now on."""
+        due = self.is_over(subject)
+        if due:
+            self.start(subject, self._seconds)
+        return due
+
     def end(self, subject: object) -> None:
         """Forget the pauses of work that succeeded."""
         self._pauses.pop(subject, None)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import os
+from functools import partial
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -13,29 +14,15 @@ from ledger.errors import MasterKeyWrong
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-_BLOCK_BYTES = 64  # of SHA-256
-_INNER = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 
-class KeyedHash:
-    """HMAC-SHA-256 (RFC 2104) under one key, for many short messages.
+def new_keyed_hash(key: bytes) -> hmac.HMAC:
+    """Start an HMAC-SHA-256 under one key. Its copies hash many short messages without setting up the key again.
 
-    The standard library sets up the key for each message. That takes four times as long as the hashing.
+    A function instead of the name of SHA-256 makes `hmac` copy two plain hashes, in a third of the time that the copy
+    of OpenSSL's HMAC takes.
     """
-
-    def __init__(self, key: bytes) -> None:
-        assert len(key) <= _BLOCK_BYTES
-        block = key.ljust(_BLOCK_BYTES, b"\0")
-        self._inner = hashlib.sha256(block.translate(_INNER))
-        self._outer = hashlib.sha256(block.translate(_OUTER))
-
-    def digest(self, message: bytes) -> bytes:
-        """Return the HMAC of a message."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(message)
-        outer.update(inner.digest())
-        return outer.digest()
+    return hmac.new(key, digestmod=partial(hashlib.sha256))
 
 
 class MasterKey:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.database import Connection
 from ledger.events import Delivery
-from ledger.privacy.encryption import KEY_BYTES, NONCE_BYTES, KeyedHash, MasterKey
+from ledger.privacy.encryption import KEY_BYTES, NONCE_BYTES, MasterKey, new_keyed_hash
 from ledger.privacy.redaction import PersonalPart, RedactedSpan, restore_body
 from ledger.vendors.personal_values import normalize_identifier
 
@@ -83,7 +83,7 @@ class Vault:
         self._master_key = master_key
         self._caches: dict[int, LedgerKeyCache] = {}
         self._derived_keys: dict[tuple[int, str], bytes] = {}
-        self._lookup_keys: dict[int, KeyedHash] = {}
+        self._lookup_hashes: dict[int, hmac.HMAC] = {}
 
     async def erasure_count(self, connection: Connection, ledger_id: int) -> int:
         """Return the number of erasures that the cached keys take into account."""
@@ -132,13 +132,13 @@ class Vault:
 
     def _encrypt(self, ledger_id: int, part: PersonalPart, key: PersonKey, nonce: bytes) -> EncryptedPart:
         plain = _ENCODER.encode(part.spans)
-        commitment_hash = KeyedHash(key.commitment_key)
+        says = part.normalized_values
         return EncryptedPart(
             part.subject,
             key.key_id,
             nonce + AESGCM(key.key).encrypt(nonce, plain, part.subject.encode()),
-            commitment_hash.digest(b"pieces" + plain),
-            b"" if part.normalized_values is None else commitment_hash.digest(b"says" + part.normalized_values),
+            hmac.digest(key.commitment_key, b"pieces" + plain, "sha256"),
+            b"" if says is None else hmac.digest(key.commitment_key, b"says" + says, "sha256"),
             [self.lookup_hash(ledger_id, kind, value) for kind, value in part.identifiers],
         )
 
@@ -187,10 +187,11 @@ class Vault:
 
     def lookup_hash(self, ledger_id: int, kind: str, value: str) -> bytes:
         """Return the keyed hash of an identifier. It allows look-ups with the master key, and no guesses without it."""
-        keyed_hash = self._lookup_keys.get(ledger_id)
-        if keyed_hash is None:
-            keyed_hash = self._lookup_keys[ledger_id] = KeyedHash(self._derived_key(ledger_id, "blind index"))
-        return keyed_hash.digest(f"{kind}\0{normalize_identifier(kind, value)}".encode())
+        if ledger_id not in self._lookup_hashes:
+            self._lookup_hashes[ledger_id] = new_keyed_hash(self._derived_key(ledger_id, "blind index"))
+        keyed_hash = self._lookup_hashes[ledger_id].copy()
+        keyed_hash.update(f"{kind}\0{normalize_identifier(kind, value)}".encode())
+        return keyed_hash.digest()
 
     def _derived_key(self, ledger_id: int, purpose: str) -> bytes:
         key = self._derived_keys.get((ledger_id, purpose))

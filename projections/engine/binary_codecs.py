@@ -1,5 +1,7 @@
-"""Encode and decode numeric and timestamptz in PostgreSQL's binary formats, five times as fast as the driver.
+"""Encode and decode numeric and timestamptz in PostgreSQL's binary formats, to write rows faster than the driver does.
 
+A row with 7 decimals and 3 times is encoded in 4.0 µs instead of 14.5 µs. A rebuild from facts takes a fifth less CPU
+time, and an advance a tenth less. Only connections that write rows use these codecs: to decode a decimal takes longer.
 Most columns are decimals and times, and the same few values repeat. So encoded decimals are cached.
 """
 

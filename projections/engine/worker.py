@@ -45,6 +45,7 @@ class Projector:
         self._progress = progress
         self._generations = FollowedGenerations(dsn, progress)
         self._pauses = RetryPauses(RETRY_SECONDS, RETRY_SECONDS_MAX)
+        self._housekeeping = RetryPauses(HOUSEKEEPING_SECONDS, HOUSEKEEPING_SECONDS)
         self._faults = LogThrottle(_log)
 
     async def run(self) -> None:
@@ -59,7 +60,7 @@ class Projector:
         for generation in await self._generations.list_kept(connection):
             if self._pauses.is_over(generation.generation):
                 busy = await self._try_advance(generation) or busy
-        if self._is_housekeeping_due("dropped generations"):
+        if self._housekeeping.is_due("dropped generations"):
             await promotion.drop_unused(connection)
         if not busy:
             await self._progress.wait_for_signal(POLL_SECONDS)
@@ -88,7 +89,7 @@ class Projector:
         followed = await self._generations.open(generation.generation)
         if followed is None:
             return False
-        if self._is_housekeeping_due(followed.number):
+        if self._housekeeping.is_due(followed.number):
             await promotion.follow_changes(followed.connection)
         busy = False
         batches_max = BATCHES_PER_LEDGER_MAX if generation.state == "active" else 1
@@ -122,13 +123,6 @@ class Projector:
             return False
         self._pauses.end((followed.number, ledger_id))
         return batches > 0
-
-    def _is_housekeeping_due(self, subject: object) -> bool:
-        """Return True once in HOUSEKEEPING_SECONDS for each subject."""
-        due = self._pauses.is_over(("housekeeping", subject))
-        if due:
-            self._pauses.start(("housekeeping", subject), HOUSEKEEPING_SECONDS)
-        return due
 
 
 async def watch_positions(dsn: str, progress: ProjectionProgress) -> None:

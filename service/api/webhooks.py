@@ -39,7 +39,7 @@ async def receive(request: web.Request) -> web.Response:
     context = request.app[APP_CONTEXT]
     inbound = None
     try:
-        inbound = await context.connections.get(request.match_info["connection_id"])
+        inbound = await context.find_connection(request.match_info["connection_id"])
         return await _store(request, inbound)
     except Exception as error:
         context.refusals.count(None if inbound is None else inbound.connection_id, error)

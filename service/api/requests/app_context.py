@@ -2,11 +2,12 @@
 
 import asyncio
 import base64
-import time
 from typing import Any
 
 from aiohttp import web
+from async_lru import alru_cache
 
+from ledger.background import RetryPauses
 from ledger.errors import BadCredentials, ConnectionUnknown, NotAwaited, RequestInvalid, ScopeMissing
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
@@ -22,7 +23,6 @@ from service.api.requests.overload import Overload
 from service.api.requests.refusal_delay import RefusalDelay
 from service.api.requests.refusals import Refusals
 from service.api.requests.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, WAITING_MAX, RequestShares
-from service.api.requests.ttl_cache import CACHED_CALLERS_MAX, TtlCache
 from service.background.appender import Appender
 from service.background.memory_limit import MemoryLimit
 from service.monitoring.instruments import Instruments
@@ -30,6 +30,9 @@ from service.parameters import parse_int
 from service.queries.reader_pool import ReaderPool
 from service.settings import Settings
 
+CALLER_CACHE_SECONDS = 5.0  # a revoked key or a dropped secret is accepted for at most so long
+CACHED_CALLERS_MAX = 10_000
+LOOK_UP_SECONDS_MAX = 5.0  # then the caller gets 503
 ACCESS_LOG_SECONDS = 60.0  # tiles read with one key within this time are recorded as one look
 
 
@@ -73,22 +76,23 @@ class AppContext:
         self.refusal_delay = RefusalDelay()
         self.large_bodies = LargeBodyWorker()
         self.memory_limit = MemoryLimit(settings.memory_mib, vault.clear_caches)
-        self.connections = TtlCache(self._find_connection)
-        self.api_keys = TtlCache(self._find_key)
-        self._access_logged_until: dict[
-            str, float
-        ] = {}  # by key that reads tiles: the end of the time that counts as one look
+        # Failures are not cached. Concurrent look-ups of one caller become one.
+        self._connections = alru_cache(CACHED_CALLERS_MAX, ttl=CALLER_CACHE_SECONDS)(self._read_connection)
+        self._api_keys = alru_cache(CACHED_CALLERS_MAX, ttl=CALLER_CACHE_SECONDS)(self._read_key)
+        self._access_log_pauses = RetryPauses(ACCESS_LOG_SECONDS, ACCESS_LOG_SECONDS)  # by key that reads tiles
 
-    async def _find_connection(self, connection_id: str) -> InboundConnection:
+    async def find_connection(self, connection_id: str) -> InboundConnection:
+        """Return an inbound connection by its id. Raises ConnectionUnknown."""
         if not registry.CONNECTION_ID_PATTERN.fullmatch(connection_id):  # so that no connection is taken for it
             raise ConnectionUnknown
-        async with self.service_pool.acquire() as connection:
+        return await self._connections(connection_id)
+
+    async def _read_connection(self, connection_id: str) -> InboundConnection:
+        async with asyncio.timeout(LOOK_UP_SECONDS_MAX), self.service_pool.acquire() as connection:
             return await registry.find_connection(connection, self.master_key, connection_id)
 
-    async def _find_key(self, key: str) -> ApiAccess:
-        if not api_keys.API_KEY_PATTERN.fullmatch(key):  # so that no connection is taken for it
-            raise BadCredentials
-        async with self.service_pool.acquire() as connection:
+    async def _read_key(self, key: str) -> ApiAccess:
+        async with asyncio.timeout(LOOK_UP_SECONDS_MAX), self.service_pool.acquire() as connection:
             return await api_keys.find_key(connection, self.master_key, key)
 
     async def authenticate_key(
@@ -103,19 +107,15 @@ class AppContext:
             key = _password(key)
         elif kind.lower() != "bearer":
             raise BadCredentials
-        access = await self.api_keys.get(key.strip())
+        if not api_keys.API_KEY_PATTERN.fullmatch(key.strip()):  # so that no connection is taken for it
+            raise BadCredentials
+        access = await self._api_keys(key.strip())
         check_scopes(access, scope, *or_scopes)
         return access
 
     def access_log_due(self, key_id: str) -> bool:
         """Return True if this key's reading of tiles is to be recorded now: once within ACCESS_LOG_SECONDS."""
-        now = time.monotonic()
-        if now < self._access_logged_until.get(key_id, 0.0):
-            return False
-        if len(self._access_logged_until) >= CACHED_CALLERS_MAX:
-            self._access_logged_until.clear()
-        self._access_logged_until[key_id] = now + ACCESS_LOG_SECONDS
-        return True
+        return self._access_log_pauses.is_due(key_id)
 
     async def await_position(self, request: web.Request, ledger_id: int) -> None:
         """Wait for `min_position`, for at most `wait_seconds_max`.

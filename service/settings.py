@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from ledger.errors import KeyWrong, SetupWrong
 from ledger.transparency.signed_notes import VerifierKey
 from ledger.transparency.signer import read_seeds
+from service.monitoring.logs import LogFormat
 
 SECRETS = ("database_url", "master_key", "signing_key", "anchors")  # settings that may be in a file
 DATABASE_URL = "DATABASE_URL"
@@ -110,6 +111,13 @@ class Settings(BaseSettings):
     )
     metrics: str | None = Field(
         default=None, description="address and port of metrics, such as 127.0.0.1:9464; without it, none are served"
+    )
+    log: LogFormat = Field(default="text", description="form of log lines: text, or json")
+    access_log: bool = Field(default=False, description="log a line for each request, with the template of its route")
+    traces: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s@?#]+$",
+        description="address of an OpenTelemetry collector (OTLP over HTTP)",
     )
     pool_size: int = Field(default=8, ge=1, le=100, description="database connections for answers")
     memory_mib: int = Field(

@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
+from ledger import spans
 from ledger.database import Connection
 from ledger.events import Event
 from ledger.facts import RecordedFact
@@ -96,7 +97,7 @@ async def advance_until_current(
         limit = min(2 * limit, EVENTS_PER_BATCH_MAX)
         next_events = await events_after(connection, ledger_id, batch.last, limit)
         is_written, next_batch = await asyncio.gather(
-            apply_batch(connection, ledger_id, batch, cache), _interpret_batch(batch.last, next_events, outdated)
+            _apply_traced(connection, ledger_id, batch, cache), _interpret_batch(batch.last, next_events, outdated)
         )
         if not is_written:
             return
@@ -112,6 +113,11 @@ async def _interpret_batch(after: int, events: Sequence[Event], outdated: frozen
         if len(interpretations) % EVENTS_PER_YIELD == 0:
             await asyncio.sleep(0)
     return Batch(after, events[-1].position if events else after, events, interpretations, outdated)
+
+
+async def _apply_traced(connection: Connection, ledger_id: int, batch: Batch, cache: SubjectCache) -> bool:
+    with spans.span("project batch", ledger_id=ledger_id, events=len(batch.events), last_position=batch.last):
+        return await apply_batch(connection, ledger_id, batch, cache)
 
 
 async def apply_batch(connection: Connection, ledger_id: int, batch: Batch, cache: SubjectCache | None = None) -> bool:

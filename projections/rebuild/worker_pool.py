@@ -13,6 +13,7 @@ from typing import Self
 
 import uvloop
 
+from ledger import spans
 from ledger.database import Connection, connect
 from ledger.errors import WorkerEnded, WorkersLost
 from ledger.worker_process import WorkerProcess
@@ -61,7 +62,8 @@ class WorkerPool:
         while items := await work_items.read_undone_items(self._connection, stage):
             if self._workers <= 1:
                 for item in items:
-                    await work_items.process_item(self._connection, stage, item.number, self._tasks[stage])
+                    with spans.span("rebuild part", stage=stage, number=item.number, size=item.size):
+                        await work_items.process_item(self._connection, stage, item.number, self._tasks[stage])
                     on_done(item.size)
                 continue
             try:
@@ -81,7 +83,8 @@ class WorkerPool:
 
         async def feed(worker: WorkerProcess) -> None:
             for item in waiting:
-                await worker.call((stage, item.number))
+                with spans.span("rebuild part", stage=stage, number=item.number, size=item.size):
+                    await worker.call((stage, item.number))
                 on_done(item.size)
 
         if not self._processes:

@@ -42,7 +42,7 @@ async def receive(request: web.Request) -> web.Response:
         inbound = await context.find_connection(request.match_info["connection_id"])
         return await _store(request, inbound)
     except Exception as error:
-        context.refusals.count(None if inbound is None else inbound.connection_id, error)
+        context.refusals.count(inbound, error)
         raise
 
 

@@ -18,11 +18,13 @@ from typing import NamedTuple
 
 import asyncpg
 
+from ledger import spans
 from ledger.background import KeptConnection
 from ledger.database import Session, connect
 from ledger.errors import LedgerBusy, LedgerError, LedgerUnavailable
 from ledger.events import Delivery
 from ledger.privacy.vault import Vault
+from ledger.spans import SpanLink
 from ledger.store.append import AppendResult, append_replicated
 from service.monitoring.instruments import Instruments
 
@@ -44,6 +46,7 @@ class WaitingDelivery(NamedTuple):
 
     delivery: Delivery
     outcome: "asyncio.Future[list[AppendResult]]"
+    span: SpanLink | None = None  # of its request
 
 
 class DeliveryQueue:
@@ -130,7 +133,7 @@ class Appender:
     async def append(self, ledger_id: int, delivery: Delivery) -> list[AppendResult]:
         """Append one delivery. Return one outcome for each event once they are durable. Raises LedgerUnavailable."""
         outcome: asyncio.Future[list[AppendResult]] = asyncio.get_running_loop().create_future()
-        self._put(ledger_id, WaitingDelivery(delivery, outcome))
+        self._put(ledger_id, WaitingDelivery(delivery, outcome, spans.current_span()))
         return await outcome
 
     def _put(self, ledger_id: int, waiting: WaitingDelivery) -> None:
@@ -190,7 +193,9 @@ class Appender:
     async def _commit(self, lane: Lane, ledger_id: int, batch: list[WaitingDelivery]) -> None:
         begun = time.perf_counter()
         try:
-            outcomes = await lane.append(ledger_id, [waiting.delivery for waiting in batch])
+            links = [waiting.span for waiting in batch if waiting.span is not None]
+            with spans.span("append", links, ledger_id=ledger_id, deliveries=len(batch)):
+                outcomes = await lane.append(ledger_id, [waiting.delivery for waiting in batch])
         except BaseException as error:
             failure = error if isinstance(error, LedgerError) else LedgerUnavailable(type(error).__name__)
             _log.warning("%d deliveries could not be stored: %s", len(batch), type(error).__name__)

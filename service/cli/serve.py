@@ -1,6 +1,8 @@
 """loyalty serve, project, migrate: long-running processes, and the schema that they need."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -9,8 +11,11 @@ import uvloop
 from ledger.gc_tuning import freeze_loaded_objects
 from service.cli.terminal.console import DataOption, JsonOption, show_json, show_note, show_result
 from service.environment import Environment, load_settings, open_environment
+from service.monitoring.logs import configure_logs
+from service.monitoring.opentelemetry_tracer import install_tracer
 from service.postgres_versions import check_version
 from service.server import run
+from service.settings import Settings
 from service.startup_checks import check_replication
 
 
@@ -44,8 +49,20 @@ def serve(
             run.exit_at_last()
             show_note("Stopping after the current requests.")
 
-    with open_environment(settings, may_make=True) as environment:
+    with observe(settings, "serve"), open_environment(settings, may_make=True) as environment:
         uvloop.run(work(environment))
+
+
+@contextmanager
+def observe(settings: Settings, process: str) -> Iterator[None]:
+    """Write log lines, and send spans until the block ends, as the settings ask. Raises SetupWrong."""
+    configure_logs(settings.log, access=settings.access_log)
+    provider = install_tracer(settings.traces, process)
+    try:
+        yield
+    finally:
+        if provider is not None:
+            provider.shutdown()
 
 
 async def warn(environment: Environment, *, sealing: bool) -> None:
@@ -67,7 +84,8 @@ async def warn(environment: Environment, *, sealing: bool) -> None:
 
 def project(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Keep the projections up to date until SIGTERM or Ctrl-C, beside `loyalty serve --no-project`."""
-    with open_environment(load_settings(data)) as environment:
+    settings = load_settings(data)
+    with observe(settings, "project"), open_environment(settings) as environment:
 
         async def ready() -> None:
             await warn(environment, sealing=True)

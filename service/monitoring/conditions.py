@@ -120,7 +120,7 @@ CONDITIONS: Sequence[Condition] = (
         '{reason=~"credentials|too_large|coding|invalid|slow"}[15m])) > 0', 15,
         "Deliveries are refused: {{ $labels.reason }}.",
         "A vendor sends deliveries that are answered 4xx. Some vendors never send such a delivery again.",
-        "The log has one line a minute for each connection, with the reasons.",
+        "The log has a line for each, with the connection, the ledger and the reason.",
         "For `credentials`, compare the secret at the vendor, or run `loyalty connection rotate`. For `too_large`, ask "
         "the vendor for smaller batches.",
     ),

@@ -27,7 +27,7 @@ from service.operations.erase import erase_on_request
 from service.queries.batch_loader import BatchLoader
 from service.queries.reader_pool import ReaderPool
 from service.server.error_responses import explain_errors
-from service.server.request_metrics import INSTRUMENTS, measure_request
+from service.server.observe_request import INSTRUMENTS, add_request_id, observe_request
 from service.server.routes import ROUTES
 from service.settings import Settings
 
@@ -59,10 +59,11 @@ def make_app(
 
     With `project`, the projector runs in this process too. With a signer, the sealer does.
     """
-    app = web.Application(middlewares=[measure_request, explain_errors], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[observe_request, explain_errors], client_max_size=BODY_BYTES_MAX)
     app[INSTRUMENTS] = instruments = instruments or Instruments()
     app.router.add_routes(ROUTES)
     app.on_response_prepare.append(add_headers)
+    app.on_response_prepare.append(add_request_id)
 
     async def run_in_background(app: web.Application) -> AsyncIterator[None]:
         context = await _open_context(dsn, settings, master_key, instruments)

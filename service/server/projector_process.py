@@ -20,6 +20,9 @@ from ledger.worker_process import WorkerProcess, listen, wake
 from projections.engine.progress import ProjectionProgress
 from projections.engine.worker import Projector
 from service.api.requests.app_context import APP_CONTEXT
+from service.monitoring.logs import configure_logs
+from service.monitoring.opentelemetry_tracer import install_tracer
+from service.settings import Settings
 
 RESTART_SECONDS = 1.0
 
@@ -50,6 +53,9 @@ async def _supervise(dsn: str, progress: ProjectionProgress) -> None:
 
 def run_projector(pipe: Pipe, dsn: str) -> None:
     """Run the projector in a worker process."""
+    settings = Settings()
+    configure_logs(settings.log)
+    install_tracer(settings.traces, "projector")
 
     async def run() -> None:
         progress = ProjectionProgress()

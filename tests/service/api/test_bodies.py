@@ -171,13 +171,13 @@ async def test_large_unfinished_bodies_share_one_budget_and_small_ones_need_none
         assert small[0] == large[0] == 200
 
 
-async def test_refused_deliveries_are_logged_once_a_minute_with_their_reasons(
+async def test_refused_deliveries_are_logged_with_their_reasons_and_many_are_summed_up(
     dsn: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.api.requests.refusals.SECONDS_PER_LINE", 0.5)
+    monkeypatch.setattr("service.api.requests.refusals.SECONDS_PER_SUMMARY", 0.5)
     async with serving(dsn, "acme") as [acme]:
         of = acme.inbound["capillary"]
-        for _ in range(20):
+        for _ in range(40):
             await acme.deliver(b'{"email": "ann@example.com"}', **{of.header: "a-wrong-secret"})
         await deliver(acme, b" " * (BODY_BYTES_MAX + 1))
         await acme.client.post(f"/v1/hooks/{'0' * 32}", data=b"{}")
@@ -185,7 +185,9 @@ async def test_refused_deliveries_are_logged_once_a_minute_with_their_reasons(
 
         lines = [record.getMessage() for record in caplog.records if record.name == "service.api.requests.refusals"]
         assert lines[0] == f"connection {of.connection_id}: a delivery was refused: credentials"
-        assert len(lines) < 10
+        assert lines[:10] == lines[:1] * 10
+        assert len(lines) < 30
+        assert f"connection {of.connection_id}: more deliveries were refused: credentials " in caplog.text
         assert "example" not in caplog.text
         assert "a-wrong-secret" not in caplog.text
         assert all(

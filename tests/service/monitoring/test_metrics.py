@@ -15,7 +15,7 @@ from ledger.events import Delivery
 from service.background import appender
 from service.monitoring.instruments import Instruments
 from service.server.metrics_listener import metrics_listener
-from service.server.request_metrics import INSTRUMENTS
+from service.server.observe_request import INSTRUMENTS
 from service.settings import Settings
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import issued, sample

@@ -97,13 +97,14 @@ class FormCache:
     def form(self, path: PersonalPath, keys: tuple[str, ...]) -> StructureForm:
         """Build and cache the form of a structure."""
         personal = self.personal
+        names = {key: without_blanks(key) for key in keys}
         candidates = {
             key: _candidate(personal, path, key, name)
-            for key, name in ((key, without_blanks(key)) for key in keys)
+            for key, name in names.items()
             if path.in_free or self.is_named(key, name)
         }
-        labels = tuple(key for key in keys if without_blanks(key) in LABELS)
-        labelled = frozenset(key for key in keys if labels and without_blanks(key) in VALUES)
+        labels = tuple(key for key, name in names.items() if name in LABELS)
+        labelled = frozenset(key for key, name in names.items() if labels and name in VALUES)
         form = path.forms[keys] = StructureForm(not personal.person_keys.isdisjoint(keys), candidates, labels, labelled)
         self.size += FORM_BYTES + sum(KEY_BYTES + len(key) for key in keys)
         return form

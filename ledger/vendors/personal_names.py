@@ -62,6 +62,8 @@ PREFIXES = (
     *("receiver", "recipient", "sender", "buyer", "guest", "holder", "cardholder", "old", "new", "current", "previous"),
 )
 PREFIXES_MAX = 2
+_PREFIX = re.compile(f"(?:{'|'.join(PREFIXES)})(?=.)")  # no prefix begins with another one
+_SEPARATORS = re.compile("[^a-z0-9]+")
 # Ends of names of identifying values. Such a value is replaced by a pseudonym. If it were removed, different events or
 # customers would look the same.
 ID_ENDINGS = (
@@ -111,14 +113,18 @@ def _kind_of(key: str) -> str | None:
         for form in (name, name.rstrip("0123456789"), *_singular_forms(name.rstrip("0123456789"))):
             if form in KINDS:
                 return KINDS[form]
-        prefix = next((word for word in PREFIXES if name.startswith(word) and name != word), None)
+        prefix = _PREFIX.match(name)
         if prefix is None:
             return None
-        name = name.removeprefix(prefix)
+        name = name[prefix.end() :]
     return None
 
 
 def _letters_and_digits(key: str) -> str:
+    """Return a name in lower case, without separators and blanks. A name in ASCII costs a tenth of any other."""
+    if key.isascii():
+        name = key.lower()
+        return name if name.isalnum() else _SEPARATORS.sub("", name)
     return "".join(letter for letter in unicodedata.normalize("NFKC", key).casefold() if letter.isalnum())
 
 

@@ -72,9 +72,14 @@ def variable_name(setting: str) -> str:
 
 
 class Settings(BaseSettings):
-    """Each field is an environment variable: LOYALTY_ and the name in capitals. Only DATABASE_URL has no prefix."""
+    """Each field is an environment variable: LOYALTY_ and the name in capitals. Only DATABASE_URL has no prefix.
 
-    model_config = SettingsConfigDict(env_prefix="LOYALTY_", hide_input_in_errors=True, populate_by_name=True)
+    An empty variable counts as not set.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="LOYALTY_", env_ignore_empty=True, hide_input_in_errors=True, populate_by_name=True
+    )
 
     @classmethod
     def settings_customise_sources(

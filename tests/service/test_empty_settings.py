@@ -13,4 +13,5 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
     settings = Settings()
 
-    assert (settings.data, settings.port, settings.database_url, settings.public_url) == (Path("data"), 8080, None, None)
+    assert (settings.data, settings.port) == (Path("data"), 8080)
+    assert (settings.database_url, settings.public_url) == (None, None)

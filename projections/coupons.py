@@ -153,7 +153,10 @@ class CouponRow(NamedTuple):
 COUPONS_TABLE = Table(
     "coupons",
     CouponRow,
-    {"flagged": "(ledger_id, subject) WHERE over_redeemed OR reversed_unseen OR claim_differs OR incomplete"},
+    {
+        "code": "(ledger_id, code) WHERE code IS NOT NULL",
+        "flagged": "(ledger_id, subject) WHERE over_redeemed OR reversed_unseen OR claim_differs OR incomplete",
+    },
 )
 
 

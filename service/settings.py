@@ -136,6 +136,12 @@ class Settings(BaseSettings):
     erase_on_request: bool = Field(
         default=True, description="erase a customer when the vendor reports an approved request for deletion"
     )
+    console: bool = Field(default=True, description="serve the console at /console; `off` serves the API alone")
+    console_user_header: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9-]{1,100}$",
+        description="header in which a proxy of LOYALTY_PROXIES names the person, such as X-Forwarded-User",
+    )
     wait_seconds_max: float = Field(default=10.0, ge=0, le=60, description="the longest wait for ?min_position=")
     seal: bool = Field(default=True, description="seal ledgers and sign checkpoints where projections are kept up")
     checkpoint_events: int = Field(default=10_000, ge=1, description="a checkpoint is signed after so many events")

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -67,6 +68,13 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture
 async def dsn(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
     """A fresh database, migrated and with an empty live generation."""
+    async with fresh_database(postgres) as fresh:
+        yield fresh
+
+
+@asynccontextmanager
+async def fresh_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """Make a fresh database, and drop it afterwards. Modules whose tests share one database call it in a fixture."""
     name = f"t_{secrets.token_hex(8)}"
     maker = await asyncpg.connect(postgres.dsn())
     try:

@@ -71,12 +71,12 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 # The other users of aiohttp are clients, and the small server of `loyalty witness`.
-HTTP_FOLDERS = ("service.api.", "service.server.")
+HTTP_FOLDERS = ("service.api.", "service.console.", "service.server.")
 HTTP_CLIENTS = {"service.background.checkpoint_publisher", "service.cli.demo_steps", "service.cli.witness"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_the_api_and_the_server_know_http(path: Path) -> None:
+def test_only_the_api_the_console_and_the_server_know_http(path: Path) -> None:
     name = name_of(path)
     if not name.startswith(HTTP_FOLDERS) and name not in HTTP_CLIENTS:
         assert "aiohttp" not in path.read_text()

@@ -14,6 +14,7 @@ from service.cli import demo_steps
 from service.cli.demo_steps import EXAMPLE_PATHS, DemoLedger, DemoSummary, SentSamples
 from service.cli.serve import warn
 from service.cli.terminal.console import JsonOption, show, show_json, show_note, show_table
+from service.console.sessions import SessionKeeper
 from service.environment import Environment, load_settings, open_environment
 from service.server import run
 
@@ -63,6 +64,7 @@ async def _demonstrate(environment: Environment, port: int, *, once: bool, as_js
                 show("\nTo send queries yourself, run it without --once, or run `loyalty serve`.")
             else:
                 _show_example_queries(url, demo_ledger)
+                _show_console_link(url, environment, demo_ledger)
         if not once:
             stop = run.stop_event()
             (show_note if as_json else show)("Serving until Ctrl-C.")
@@ -100,3 +102,10 @@ def _show_example_queries(url: str, demo_ledger: DemoLedger) -> None:
     show(f"\nURL  {url}\nkey  {demo_ledger.key}\n\nTry:")
     for question in EXAMPLE_PATHS:
         show(f"  curl -s -H 'Authorization: Bearer {demo_ledger.key}' '{url}{question}'")
+
+
+def _show_console_link(url: str, environment: Environment, demo_ledger: DemoLedger) -> None:
+    """Print the address of the console, which signs in once."""
+    if environment.settings.console:
+        token = SessionKeeper(environment.master_key).make_one_time_token(demo_ledger.key)
+        show(f"\nConsole, signed in by this link once within ten minutes:\n  {url}/console/login?once={token}\n")

@@ -22,6 +22,7 @@ from service.api.requests.app_context import APP_CONTEXT, AppContext
 from service.background.appender import Appender
 from service.background.attestation_schedule import attest_on_schedule
 from service.background.sealer import Sealer
+from service.console.app import make_console
 from service.monitoring.instruments import Instruments
 from service.operations.erase import erase_on_request
 from service.queries.batch_loader import BatchLoader
@@ -64,10 +65,15 @@ def make_app(
     app.router.add_routes(ROUTES)
     app.on_response_prepare.append(add_headers)
     app.on_response_prepare.append(add_request_id)
+    console = make_console(master_key) if settings.console else None
+    if console is not None:
+        app.add_subapp("/console", console)
 
     async def run_in_background(app: web.Application) -> AsyncIterator[None]:
         context = await _open_context(dsn, settings, master_key, instruments)
         app[APP_CONTEXT] = context
+        if console is not None:
+            console[APP_CONTEXT] = context
         app[ACCOUNT_LOADER] = BatchLoader(context.reader_pool, ACCOUNT_NOW, name_column="account_id")
         tasks = _start_tasks(context, project=project, signer=signer)
         yield

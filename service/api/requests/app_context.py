@@ -91,6 +91,12 @@ class AppContext:
         async with asyncio.timeout(LOOK_UP_SECONDS_MAX), self.service_pool.acquire() as connection:
             return await registry.find_connection(connection, self.master_key, connection_id)
 
+    async def find_key(self, key: str) -> ApiAccess:
+        """Return the ledger and scopes that a key opens. Raises BadCredentials."""
+        if not api_keys.API_KEY_PATTERN.fullmatch(key.strip()):  # so that no connection is taken for it
+            raise BadCredentials
+        return await self._api_keys(key.strip())
+
     async def _read_key(self, key: str) -> ApiAccess:
         async with asyncio.timeout(LOOK_UP_SECONDS_MAX), self.service_pool.acquire() as connection:
             return await api_keys.find_key(connection, self.master_key, key)
@@ -107,9 +113,7 @@ class AppContext:
             key = _password(key)
         elif kind.lower() != "bearer":
             raise BadCredentials
-        if not api_keys.API_KEY_PATTERN.fullmatch(key.strip()):  # so that no connection is taken for it
-            raise BadCredentials
-        access = await self._api_keys(key.strip())
+        access = await self.find_key(key)
         check_scopes(access, scope, *or_scopes)
         return access
 

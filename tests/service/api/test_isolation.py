@@ -30,7 +30,8 @@ ALL_SUBJECTS = "SELECT DISTINCT subject FROM facts WHERE ledger_id = $1"
 FILL = {
     "position": ["1", "40"], "period": ["2023-11"], "lot": ["1-0"], "adjustment": ["a1"], "kind": ["pointsIssued"],
     "source": ["capillary"], "generation": ["1", "2"], "path": ["0/000"],
-    "file": ["start.js"], "problem": ["scope-missing"],
+    "file": ["start.js"], "problem": ["scope-missing"], "asset": ["icon.svg"],
+    "projection": ["coupons", "order-items", "tiers", "transfers", "bills"],
 }  # fmt: skip
 
 
@@ -113,7 +114,7 @@ async def test_no_answer_of_any_route_reveals_anything_of_another_ledger(dsn: st
         routes = {(route.method, route.resource.canonical) for route in zebra.client.app.router.routes()}
         for method, canonical in sorted(routes - {("HEAD", path) for _, path in routes}):
             requests = [
-                (path, {"limit": "1000", **query})
+                (path, {} if path.startswith("/console") else {"limit": "1000", **query})
                 for path in paths_of(canonical, [*ours, *asked])
                 for query in (QUERIES.get(canonical, [{}]) if method == "GET" else [{}])
             ]

@@ -1,0 +1,1 @@
+"""The console: pages for people who look at a ledger, rendered on the server."""

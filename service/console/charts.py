@@ -1,0 +1,89 @@
+"""Charts as SVG geometry, made by the server. Templates write the elements; labels are HTML beside the drawing.
+
+A drawing has its own units and is stretched to the width of the page. So it holds no text.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from service.queries.account_overview import BalanceAt
+
+WIDTH, HEIGHT = 1_000, 200
+BAR_WIDTH = 100
+COLUMNS = 1_000  # at most this many steps are drawn: more than a screen has pixels
+LABELS = 4
+
+
+class StepChart(NamedTuple):
+    """A step chart of a balance: a line, the area below it, the zero line, and the labels of both axes."""
+
+    line: str
+    area: str
+    zero: float
+    top: Decimal
+    bottom: Decimal
+    times: Sequence[datetime]
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+class BarPart(NamedTuple):
+    """A part of a bar: its class, where it begins, and its width."""
+
+    name: str
+    start: float
+    width: float
+
+
+def step_chart(course: Sequence[BalanceAt], until: datetime) -> StepChart | None:
+    """Draw a balance over time, from its first change to `until`. None if there is nothing to draw."""
+    if not course or until <= course[0].at:
+        return None
+    begins, span = course[0].at, (until - course[0].at).total_seconds()
+    top = max(Decimal(0), max(point.balance for point in course))
+    bottom = min(Decimal(0), min(point.balance for point in course))
+    if top == bottom:
+        top = Decimal(1)
+
+    def y(balance: Decimal) -> float:
+        return round(HEIGHT * float((top - balance) / (top - bottom)), 1)
+
+    points = [f"M0 {y(course[0].balance)}"]
+    for x, balance in _thin((WIDTH * (point.at - begins).total_seconds() / span, point.balance) for point in course):
+        points.append(f"H{x:.1f}V{y(balance)}")
+    line = f"{''.join(points)}H{WIDTH}"
+    zero = y(Decimal(0))
+    times = [begins + (until - begins) * number / (LABELS - 1) for number in range(LABELS)]
+    return StepChart(line, f"{line}V{zero}H0Z", zero, top, bottom, times)
+
+
+def _thin(points: Any) -> list[tuple[float, Decimal]]:
+    """Keep of each column the first, the lowest, the highest and the last balance, in order."""
+    columns: dict[int, list[tuple[float, Decimal]]] = {}
+    for x, balance in points:
+        columns.setdefault(int(x * COLUMNS / WIDTH), []).append((x, balance))
+    kept: list[tuple[float, Decimal]] = []
+    for column in columns.values():
+        balances = [balance for _, balance in column]
+        numbers = {0, balances.index(min(balances)), balances.index(max(balances)), len(column) - 1}
+        kept += [column[number] for number in sorted(numbers)]
+    return kept
+
+
+def lot_bar(lot: Mapping[str, Any], largest: Decimal) -> list[BarPart]:
+    """Divide the bar of a lot by the fate of its points. The bar of the largest lot is as wide as the drawing."""
+    fates = {
+        "used": lot["redeemed"] + lot["sent"] + lot["removed"],
+        "returned": lot["returned"],
+        "lapsed": lot["expired"] + (lot["remaining"] if lot["state"] == "lapsed" else 0),
+        "open": lot["remaining"] if lot["state"] == "open" else Decimal(0),
+    }
+    parts, start = [], 0.0
+    for name, points in fates.items():
+        if points > 0 and largest > 0:
+            width = BAR_WIDTH * float(points / largest)
+            parts.append(BarPart(name, round(start, 2), round(width, 2)))
+            start += width
+    return parts

@@ -1,0 +1,119 @@
+"""An account for a page: its figures, the course of its balance, and its statement from the newest line back."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from service.queries.accounts import (
+    OPEN_LOTS,
+    AccountView,
+    lapses_since,
+    load_account,
+    lot_json,
+    statement_line_json,
+)
+from service.queries.as_of_query import AsOfQuery
+from service.queries.context import QueryContext
+
+BALANCES_MAX = 20_000  # lines of a chart; the newest are kept
+LOTS_MAX = 500
+
+BALANCES = """
+    SELECT occurred_at, balance FROM statement
+     WHERE ledger_id = $1 AND account_id = $2 AND occurred_at <= $3 ORDER BY line DESC LIMIT $4
+"""
+STATEMENT_BACKWARDS = """
+    SELECT * FROM statement WHERE ledger_id = $1 AND account_id = $2 AND line < $3 AND occurred_at <= $5
+     ORDER BY line DESC LIMIT $4
+"""
+FALLS_BACKWARDS = """
+    SELECT * FROM statement WHERE ledger_id = $1 AND account_id = $2 AND line < $3 AND occurred_at <= $5 AND points < 0
+     ORDER BY line DESC LIMIT $4
+"""
+LOTS_BY_DAY = """
+    SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2
+     ORDER BY remaining > 0 DESC, expires_on NULLS LAST, earned_at, lot_id LIMIT $3
+"""
+LOTS_BY_ID = "SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2 AND lot_id = ANY ($3)"
+PARKED = """
+    SELECT parked_position FROM subjects
+     WHERE ledger_id = $1 AND subject_kind = 'account' AND subject = $2 AND parked IS NOT NULL
+"""
+LINE_AFTER_ALL = 2**31 - 1
+
+
+class BalanceAt(NamedTuple):
+    """The balance from a time on."""
+
+    at: datetime
+    balance: Decimal
+
+
+class StatementPage(NamedTuple):
+    """Statement lines, newest first. `older` is the number for the next page; None if there is none."""
+
+    lines: Sequence[dict[str, Any]]
+    older: int | None
+
+
+async def load_account_with_lots(query: QueryContext, name: str, times: AsOfQuery) -> AccountView:
+    """Return an account as of a time and a position, with its open lots in the order of use. Raises SubjectUnknown."""
+    view = await load_account(query, name, times)
+    if view.lines is not None:
+        return view
+    lots = await query.connection.fetch(OPEN_LOTS, query.ledger.ledger_id, [view.row["account_id"]])
+    parked = await query.connection.fetchval(PARKED, query.ledger.ledger_id, view.row["subject"])
+    return view._replace(lots=lots, parked=None if parked is None else {"parked_position": parked})
+
+
+async def read_balances(query: QueryContext, view: AccountView) -> list[BalanceAt]:
+    """Return the course of the balance, oldest first, lapses included: at most BALANCES_MAX lines."""
+    if view.lines is not None:
+        course = [BalanceAt(line.occurred_at, line.balance) for line in view.lines][-BALANCES_MAX:]
+    else:
+        name = view.row["account_id"]
+        rows = await query.connection.fetch(BALANCES, query.ledger.ledger_id, name, view.at, BALANCES_MAX)
+        course = [BalanceAt(row["occurred_at"], row["balance"]) for row in reversed(rows)]
+    lapses = lapses_since(view.row, view.lots, view.at)
+    return [*course, *(BalanceAt(line["occurred_at"], line["balance"]) for line in lapses)]
+
+
+async def read_statement(
+    query: QueryContext, view: AccountView, before: int | None, limit: int, *, falls: bool = False
+) -> StatementPage:
+    """Return the statement lines before a number, newest first. With `falls`, only lines that took points.
+
+    The first page begins with the lapses after the last fact, which no event reports.
+    """
+    first = LINE_AFTER_ALL if before is None else before
+    if view.lines is not None:
+        chosen = (line for line in reversed(view.lines) if line.line < first and (not falls or line.points < 0))
+        rows: Sequence[Mapping[str, Any]] = [line._asdict() for line, _ in zip(chosen, range(limit), strict=False)]
+    else:
+        statement = FALLS_BACKWARDS if falls else STATEMENT_BACKWARDS
+        parameters = (query.ledger.ledger_id, view.row["account_id"], first, limit, view.at)
+        rows = await query.connection.fetch(statement, *parameters)
+    lines = [statement_line_json(row) for row in rows]
+    older = rows[-1]["line"] if len(rows) == limit else None
+    if before is None:
+        lines = [*reversed(lapses_since(view.row, view.lots, view.at)), *lines]
+    return StatementPage(lines, older)
+
+
+async def read_lots(query: QueryContext, name: str, times: AsOfQuery) -> tuple[AccountView, list[dict[str, Any]]]:
+    """Return an account and its lots, used ones too: open lots first, then by the last day. At most LOTS_MAX + 1."""
+    view = await load_account_with_lots(query, name, times)
+    lots = view.lots
+    if view.lines is None:
+        account = view.row["account_id"]
+        lots = await query.connection.fetch(LOTS_BY_DAY, query.ledger.ledger_id, account, LOTS_MAX + 1)
+    return view, [lot_json(lot, times.at) for lot in lots]
+
+
+async def lots_by_id(query: QueryContext, view: AccountView, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return some lots of an account by their ids."""
+    lots: Sequence[Mapping[str, Any]] = view.lots
+    if view.lines is None:
+        lots = await query.connection.fetch(LOTS_BY_ID, query.ledger.ledger_id, view.row["account_id"], list(ids))
+    return {lot["lot_id"]: lot_json(lot, view.at) for lot in lots if lot["lot_id"] in ids}

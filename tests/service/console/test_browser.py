@@ -1,0 +1,138 @@
+"""The console in a real browser: every screen and path, accessible, without a script or a request of anyone else."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.service.console.conftest import Served, Watched
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ANN = "capillary:9001:101"
+ACCOUNT = f"{ANN}:77:points"
+SCREENS = {
+    "home": "/console",
+    "ledger": "/console/ledger?after=0",
+    "ledger without a match": "/console/ledger?kind=nothing",
+    "event": "/console/events/2",
+    "unread event": "/console/events/12",
+    "customer": f"/console/customers/{ANN}",
+    "merged customer": "/console/customers/capillary:9001:102",
+    "account": f"/console/accounts/{ACCOUNT}",
+    "account at an earlier time": f"/console/accounts/{ACCOUNT}?at=2024-01-01T00:00:00&as_of_position=3",
+    "lots": f"/console/accounts/{ACCOUNT}/lots",
+    "losses": f"/console/accounts/{ACCOUNT}/losses",
+    "explained account": f"/console/explain/accounts/{ACCOUNT}",
+    "explained item": "/console/explain/order-items/4611fb1e-6d6d-4d92-9cb5-afd1a5ff2440",
+}
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+SCREENSHOTS = os.environ.get("LOYALTY_TEST_SCREENSHOTS")  # a folder for pictures of every screen
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+async def violations(page: Page, axe: str) -> Sequence[str]:
+    """Return what a page violates of WCAG 2.2 AA, with the elements."""
+    await page.evaluate(axe)
+    found: dict[str, Any] = await page.evaluate(
+        "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES
+    )
+    return [f"{one['id']}: {[node['html'][:120] for node in one['nodes']][:3]}" for one in found["violations"]]
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_a_screen_is_accessible_and_fits_in_light_and_dark(watched: Watched, axe: str, screen: str) -> None:
+    page = watched.page
+    for size, scheme in ((WIDE, "light"), (NARROW, "dark")):
+        await page.set_viewport_size(size)  # type: ignore[arg-type]
+        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        response = await page.goto(SCREENS[screen])
+
+        assert response is not None
+        assert response.status == 200
+        assert await violations(page, axe) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        assert await page.locator("h1").count() == 1
+        if SCREENSHOTS:
+            name = f"{screen.replace(' ', '-')}-{size['width']}-{scheme}.png"
+            await page.screenshot(path=Path(SCREENSHOTS) / name, full_page=True)
+
+    assert watched.problems == []
+
+
+async def test_an_e_mail_address_leads_to_the_fate_of_500_points_in_three_clicks(watched: Watched) -> None:
+    page = watched.page
+    await page.goto("/console")
+    await page.get_by_label("Search for").fill("Customer101@Example.com")
+
+    await page.locator(".find").get_by_role("button", name="Search").click()
+    await page.get_by_role("link", name=ACCOUNT).click()
+    await page.get_by_role("link", name="Where have the points gone?").click()
+
+    loss = page.get_by_role("listitem").filter(has_text="500 points were spent")
+    await expect(loss).to_contain_text("On 13 Jan 2024, 500 points were spent.")
+    await expect(loss).to_contain_text("earned on 14 Nov 2023 by bill")
+    await expect(loss.get_by_role("link", name=re.compile("event #4"))).to_be_visible()
+    assert "@" not in page.url
+    assert watched.problems == []
+
+
+async def test_no_address_of_a_search_holds_a_personal_value(watched: Watched) -> None:
+    addresses: list[str] = []
+    watched.page.on("request", lambda request: addresses.append(request.url))
+    await watched.page.goto("/console")
+    for text in ("customer101@example.com", "919000000101", "nobody@example.com"):
+        await watched.page.get_by_label("Search the ledger").fill(text)
+        await watched.page.get_by_role("search").get_by_role("button").click()
+        await expect(watched.page.get_by_role("heading", level=1)).to_be_visible()
+
+    assert not [one for one in addresses if "101" in one.replace(ANN, "") or "%40" in one or "@" in one]
+
+
+async def test_script_in_the_text_of_vendors_does_not_run(watched: Watched) -> None:
+    page = watched.page
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    for path in ("/console/events/10", "/console/events/11", "/console/ledger?after=8"):
+        await page.goto(path)
+        await expect(page.get_by_text("<script>alert(1)").first).to_be_visible()
+
+    assert dialogs == []
+    assert watched.problems == []
+
+
+async def test_personal_values_are_shown_after_a_reason_only_and_the_look_is_recorded(
+    watched: Watched, served: Served
+) -> None:
+    page = watched.page
+    await page.goto("/console/events/1")
+    assert "customer101@example.com" not in await page.content()
+
+    await page.get_by_label("Reason for the look").fill("ticket 4711")
+    await page.get_by_role("button", name="Show the delivered bytes").click()
+
+    await expect(page.get_by_text("customer101@example.com")).to_be_visible()
+    async with served.acme.database() as connection:
+        row = await connection.fetchrow("SELECT what, why FROM ledger.access ORDER BY access DESC LIMIT 1")
+    assert row is not None
+    assert tuple(row) == ("event 1", "ticket 4711 (console)")
+
+
+async def test_pages_work_without_scripts(chromium: Browser, served: Served) -> None:
+    context = await chromium.new_context(base_url=served.url, java_script_enabled=False)
+    page = await context.new_page()
+    await page.goto(f"/console/accounts/{ACCOUNT}")
+    await page.get_by_label("API key").fill(served.key)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text(ACCOUNT)
+
+    await page.get_by_label("As it was at").fill("2024-01-01T00:00:00")
+    await page.get_by_role("button", name="Show").click()
+
+    await expect(page.get_by_text("All figures of this page are")).to_be_visible()
+    await expect(page.locator(".figures .first dd")).to_have_text("850")
+    await context.close()

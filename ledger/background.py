@@ -3,8 +3,8 @@
 All lasting work runs in `repeat`, and all lasting connections are a `KeptConnection` or in a pool. Both replace a
 session that is not sound any more (`Session.is_sound`). So a failover or a promotion needs no code of its own anywhere.
 
-Nothing here catches a cancellation, and closing a connection cannot replace it by another error (`Session.close`). So a
-cancelled task always ends.
+A cancelled task always ends. Nothing here catches a cancellation, and closing a connection cannot replace it by another
+error (`Session.close`). Where something else has replaced it, `repeat` notices.
 """
 
 import asyncio
@@ -122,10 +122,13 @@ async def repeat(
     """
     faults = LogThrottle(log)
     failed_at = -math.inf
+    task = asyncio.current_task()
     while True:
         try:
             is_done = await work()
         except errors as error:
+            if task is not None and task.cancelling():  # a ROLLBACK on the ended connection has replaced it
+                raise asyncio.CancelledError from error
             reason = str(error) if isinstance(error, LedgerError) else describe_failure(error)
             faults.error(subject, "%s waits: %s", subject, reason)
             failed_at = time.monotonic()

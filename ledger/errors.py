@@ -9,6 +9,7 @@ LedgerError
   RebuildDue, LedgerReadsTooMany
 - SetupWrong: NoData, SchemaOutdated, SchemaUnsupported, RoleTooPowerful, MasterKeyWrong, KeyWrong,
   EmbeddedPostgresFailed
+- BackupFailed, BackupWrong (a backup cannot be made, or is damaged)
 - ExportWrong (an exported ledger cannot be restored)
 - NoteWrong (a signed note is not accepted)
 - Unsealable (no tree head may be signed): EventsChanged, TreeChanged, HeadInconsistent, NotOurs (HeadForgotten,
@@ -186,6 +187,14 @@ class KeyWrong(SetupWrong):
 
 class EmbeddedPostgresFailed(SetupWrong):
     """The embedded PostgreSQL could not be started or reached."""
+
+
+class BackupFailed(LedgerError):
+    """The backup could not be made or restored."""
+
+
+class BackupWrong(LedgerError):
+    """The backup cannot be restored: it is damaged or incomplete."""
 
 
 class ExportWrong(LedgerError):

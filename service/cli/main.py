@@ -27,6 +27,8 @@ COMMANDS = {
     "demo": Command("demo", "run_demo", "Start a service, send it every sample, and show the results."),
     "serve": Command("serve", "serve", "Receive webhooks and answer queries until SIGTERM or Ctrl-C."),
     "project": Command("serve", "project", "Keep the projections up to date, beside `loyalty serve --no-project`."),
+    "backup": Command("backup", "back_up", "Back up the embedded database while it runs."),
+    "restore": Command("backup", "restore", "Restore a backup of the embedded database into a new data folder."),
     "migrate": Command("serve", "migrate", "Migrate the ledger's schema to this version."),
     "ledger": Command("ledgers", "ledgers", "Ledgers: a log for each tenant."),
     "connection": Command("connections", "connections", "Connections: the webhooks that feed a ledger."),

@@ -76,8 +76,23 @@ class Cluster:
         """Run a program as the server's user. Relative paths start in the data folder."""
         return self._run(program, *arguments, text="", password="", user=self.user)
 
+    def copy(self, program: str, *arguments: str, seconds_max: float) -> subprocess.CompletedProcess[str]:
+        """Run a program for backups as the server's user, so that it may read and write the cluster's files.
+
+        pg_basebackup connects as the database's superuser.
+        """
+        to = ("-h", str(self.sockets), "-p", str(PORT), "-U", SUPERUSER) if program == "pg_basebackup" else ()
+        password = self.password.read_text() if to else ""
+        return self._run(program, *to, *arguments, text="", password=password, user=self.user, seconds_max=seconds_max)
+
     def _run(
-        self, program: str, *arguments: str, text: str, password: str, user: ServerUser | None
+        self,
+        program: str,
+        *arguments: str,
+        text: str,
+        password: str,
+        user: ServerUser | None,
+        seconds_max: float = PROGRAM_WAIT_SECONDS,
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.binaries / program, *arguments],
@@ -94,7 +109,7 @@ class Cluster:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PROGRAM_WAIT_SECONDS,
+            timeout=seconds_max,
         )
 
 

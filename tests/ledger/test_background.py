@@ -1,5 +1,6 @@
 """Lasting work and lasting connections: they are repeated and replaced, and an outage is logged once."""
 
+import asyncio
 import logging
 
 import pytest
@@ -38,6 +39,25 @@ async def test_other_errors_than_the_expected_end_the_work() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await repeat("counting", work, log=log, retry_seconds=0, errors=OSError)
+
+
+async def test_work_ends_when_another_error_has_replaced_its_cancellation() -> None:
+    started = asyncio.Event()
+
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ConnectionError
+
+    task = asyncio.create_task(repeat("waiting", work, log=log, retry_seconds=0))
+    await started.wait()
+
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_a_kept_connection_is_replaced_when_its_server_becomes_read_only(

@@ -3,10 +3,20 @@
 import asyncpg
 from pydantic import ValidationError
 
-from ledger.errors import ExportWrong, FileDamaged, KeyWrong, LedgerError, NoteWrong, NotPromoted, Refused, Unsealable
+from ledger.errors import (
+    BackupWrong,
+    ExportWrong,
+    FileDamaged,
+    KeyWrong,
+    LedgerError,
+    NoteWrong,
+    NotPromoted,
+    Refused,
+    Unsealable,
+)
 from service.cli.terminal.exit_codes import FAILURE, FINDINGS, USAGE_ERROR
 
-FINDING_ERRORS = (FileDamaged, NotPromoted, ExportWrong, NoteWrong, Unsealable)
+FINDING_ERRORS = (FileDamaged, NotPromoted, BackupWrong, ExportWrong, NoteWrong, Unsealable)
 USAGE_ERRORS = (Refused, KeyWrong)
 PATH_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 

@@ -67,6 +67,7 @@ WORKS = (
     ("promote",),
     ("drop", "{other_generation}"),
     ("erase", "--ledger=json", f"--customer={CUSTOMER}"),
+    ("backup", "{folder}/backup"),
     ("roles create",),
     ("roles apply",),
 )
@@ -75,6 +76,7 @@ REFUSED = {  # what a command says no to, before or after it has looked at the d
     "unmerge": ("--ledger=json", f"--customer={CUSTOMER}", "--author=a", "--reason=r"),
     "seal retire": ("00000000", "--ledger=json"),
     "log withdraw": ("none", "--ledger=json"),
+    "restore": ("/nowhere",),
 }
 
 

@@ -87,7 +87,7 @@ async def test_the_access_log_has_templates_of_routes_and_request_ids(dsn: str) 
 
     requests = [line for line in documents(written) if line["logger"] == logs.ACCESS_LOG]
     assert [(line["method"], line["route"], line["status"], line.get("ledger")) for line in requests] == [
-        ("GET", "/v1/customers/{ref}", 404, "acme"),
+        ("GET", "/v1/customers/{id}", 404, "acme"),
         ("GET", "unknown", 404, None),
         ("POST", "/v1/hooks/{connection_id}", 401, None),
     ]
@@ -146,7 +146,7 @@ async def test_spans_name_requests_appends_and_batches_and_quote_nothing(dsn: st
     assert [link.context.span_id for link in append.links] == [delivery.context.span_id if delivery.context else None]
     assert (append.attributes or {})["loyalty.deliveries"] == 1
     assert (batch.attributes or {})["loyalty.events"] == 1
-    assert "GET /v1/customers/{ref}" in by_name
+    assert "GET /v1/customers/{id}" in by_name
     assert EMAIL not in "".join(span.to_json() for span in found)
 
 

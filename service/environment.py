@@ -26,6 +26,7 @@ from service.settings import Settings
 from service.startup_checks import check_schema
 
 T = TypeVar("T")
+MASTER_KEY_FILE = "master.key"  # in the data folder
 
 
 class Environment:
@@ -48,7 +49,7 @@ class Environment:
         if self.settings.master_key is not None:
             return MasterKey.from_text(self.settings.master_key)
         self.settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return MasterKey.from_file(self.settings.data / "master.key")
+        return MasterKey.from_file(self.settings.data / MASTER_KEY_FILE)
 
     @cached_property
     def signer(self) -> Signer:

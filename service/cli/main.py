@@ -30,6 +30,7 @@ COMMANDS = {
     "backup": Command("backup", "back_up", "Back up the embedded database while it runs."),
     "restore": Command("backup", "restore", "Restore a backup of the embedded database into a new data folder."),
     "migrate": Command("serve", "migrate", "Migrate the ledger's schema to this version."),
+    "doctor": Command("doctor", "doctor", "Examine the installation, and name the remedy of each problem."),
     "ledger": Command("ledgers", "ledgers", "Ledgers: a log for each tenant."),
     "connection": Command("connections", "connections", "Connections: the webhooks that feed a ledger."),
     "key": Command("ledgers", "keys", "API keys: credentials for a ledger's HTTP API."),

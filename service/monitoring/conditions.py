@@ -102,7 +102,7 @@ CONDITIONS: Sequence[Condition] = (
         "LoyaltyDatabaseDown", "page", Threshold(samples.DATABASE_UP, 1, below=True), 1,
         "{{ $labels.instance }} cannot read the database.",
         "PostgreSQL does not answer, or refuses the service. Deliveries are answered 503, so vendors send again.",
-        "PostgreSQL and its log, the network, `/ready` of the service.",
+        "PostgreSQL and its log, the network, `loyalty doctor` on the machine of the service.",
         "Bring PostgreSQL back. The service reconnects by itself. After a failover, check the hosts in DATABASE_URL.",
     ),
     Condition(

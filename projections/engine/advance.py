@@ -19,7 +19,6 @@ wait. All other subjects continue.
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence, Set
-from typing import NamedTuple
 
 from ledger import spans
 from ledger.database import Connection
@@ -46,14 +45,7 @@ UNREAD_COLUMNS = ("ledger_id", "position", "source", "kind", "unread", "reason")
 SET_IDLE_TIMEOUT = "SELECT set_config('idle_in_transaction_session_timeout', $1, false)"
 
 
-class Batch(NamedTuple):
-    """The events that follow a checkpoint, with their interpretations."""
-
-    after: int
-    last: int
-    events: Sequence[Event]
-    interpretations: Sequence[Interpretation]
-    outdated: frozenset[str] = frozenset()  # projections with rows of another software version. They wait for a rebuild
+Interpreted = tuple[Event, Interpretation]
 
 
 async def set_idle_in_transaction_timeout(connection: Connection, seconds: float = IDLE_SECONDS_MAX) -> None:
@@ -75,8 +67,8 @@ async def advance(
     """
     outdated = await outdated_projections(connection)
     after = await store.read_checkpoint(connection, ledger_id)
-    batch = await _interpret_batch(after, await events_after(connection, ledger_id, after, limit), outdated)
-    return len(batch.events) if batch.events and await apply_batch(connection, ledger_id, batch, cache) else 0
+    batch = await _interpret_batch(await events_after(connection, ledger_id, after, limit))
+    return len(batch) if batch and await apply_batch(connection, ledger_id, batch, outdated, cache) else 0
 
 
 async def advance_until_current(
@@ -92,55 +84,63 @@ async def advance_until_current(
     outdated = await outdated_projections(connection)
     limit = EVENTS_PER_BATCH_MIN
     after = await store.read_checkpoint(connection, ledger_id)
-    batch = await _interpret_batch(after, await events_after(connection, ledger_id, after, limit), outdated)
-    while batch.events:
+    batch = await _interpret_batch(await events_after(connection, ledger_id, after, limit))
+    while batch:
         limit = min(2 * limit, EVENTS_PER_BATCH_MAX)
-        next_events = await events_after(connection, ledger_id, batch.last, limit)
+        last = batch[-1][0].position
+        next_events = await events_after(connection, ledger_id, last, limit)
         is_written, next_batch = await asyncio.gather(
-            _apply_traced(connection, ledger_id, batch, cache), _interpret_batch(batch.last, next_events, outdated)
+            _apply_traced(connection, ledger_id, batch, outdated, cache), _interpret_batch(next_events)
         )
         if not is_written:
             return
-        yield batch.last
+        yield last
         batch = next_batch
 
 
-async def _interpret_batch(after: int, events: Sequence[Event], outdated: frozenset[str] = frozenset()) -> Batch:
-    """Interpret the events after a position. Other tasks of the event loop run in between."""
-    interpretations = []
-    for interpretation in interpret_all(events):
-        interpretations.append(interpretation)
-        if len(interpretations) % EVENTS_PER_YIELD == 0:
+async def _interpret_batch(events: Sequence[Event]) -> list[Interpreted]:
+    """Interpret events. Other tasks of the event loop run in between."""
+    batch: list[Interpreted] = []
+    for interpreted in zip(events, interpret_all(events), strict=True):
+        batch.append(interpreted)
+        if len(batch) % EVENTS_PER_YIELD == 0:
             await asyncio.sleep(0)
-    return Batch(after, events[-1].position if events else after, events, interpretations, outdated)
+    return batch
 
 
-async def _apply_traced(connection: Connection, ledger_id: int, batch: Batch, cache: SubjectCache) -> bool:
-    with spans.span("project batch", ledger_id=ledger_id, events=len(batch.events), last_position=batch.last):
-        return await apply_batch(connection, ledger_id, batch, cache)
+async def _apply_traced(
+    connection: Connection, ledger_id: int, batch: Sequence[Interpreted], outdated: Set[str], cache: SubjectCache
+) -> bool:
+    last = batch[-1][0].position
+    with spans.span("project batch", ledger_id=ledger_id, events=len(batch), last_position=last):
+        return await apply_batch(connection, ledger_id, batch, outdated, cache)
 
 
-async def apply_batch(connection: Connection, ledger_id: int, batch: Batch, cache: SubjectCache | None = None) -> bool:
-    """Write the facts and rows of a batch. Return False if the checkpoint is no longer where the batch begins; nothing
-    is written then.
+async def apply_batch(
+    connection: Connection,
+    ledger_id: int,
+    batch: Sequence[Interpreted],
+    outdated: Set[str] = frozenset(),
+    cache: SubjectCache | None = None,
+) -> bool:
+    """Write the facts and rows of the events after the checkpoint. Return False if the checkpoint has moved; nothing is
+    written then.
+
+    The rows of projections in `outdated` were made by another software version. They wait for a rebuild.
 
     PostgreSQL may reject the facts or rows of an event. Such an event must not stop later events. Therefore the batch
     is halved until the event is alone. It is then recorded as unrecognised.
     """
     cache = SubjectCache() if cache is None else cache
     try:
-        return await _write_batch(connection, ledger_id, batch, cache)
+        return await _write_batch(connection, ledger_id, batch, outdated, cache)
     except store.ROW_REJECTED as error:
-        if len(batch.events) == 1:
-            return await _write_batch(
-                connection, ledger_id, batch._replace(interpretations=[rejected_interpretation(error)]), cache
-            )
-    middle = len(batch.events) // 2
-    middle_position = batch.events[middle - 1].position
-    first = Batch(batch.after, middle_position, batch.events[:middle], batch.interpretations[:middle], batch.outdated)
-    second = Batch(middle_position, batch.last, batch.events[middle:], batch.interpretations[middle:], batch.outdated)
-    return await apply_batch(connection, ledger_id, first, cache) and await apply_batch(
-        connection, ledger_id, second, cache
+        if len(batch) == 1:
+            rejected = [(batch[0][0], rejected_interpretation(error))]
+            return await _write_batch(connection, ledger_id, rejected, outdated, cache)
+    middle = len(batch) // 2
+    return await apply_batch(connection, ledger_id, batch[:middle], outdated, cache) and await apply_batch(
+        connection, ledger_id, batch[middle:], outdated, cache
     )
 
 
@@ -151,17 +151,20 @@ def rejected_interpretation(error: Exception) -> Interpretation:
     return Interpretation((), "unrecognised", f"{REJECTED_REASON}: {type(error).__name__}")
 
 
-async def _write_batch(connection: Connection, ledger_id: int, batch: Batch, cache: SubjectCache) -> bool:
+async def _write_batch(
+    connection: Connection, ledger_id: int, batch: Sequence[Interpreted], outdated: Set[str], cache: SubjectCache
+) -> bool:
+    events = [event for event, _ in batch]
     async with connection.transaction():
-        move = await store.move_checkpoint(connection, ledger_id, batch.after, batch.last)
+        move = await store.move_checkpoint(connection, ledger_id, events[0].position - 1, events[-1].position)
         if move is None:
             return False
         cache.start_batch(ledger_id, move.previous)
         await snapshots.write_snapshots(connection, ledger_id, cache.evict(ledger_id))
-        resolution = await resolve_conflicts(connection, ledger_id, batch.events)
+        resolution = await resolve_conflicts(connection, ledger_id, events)
         facts = [
             fact
-            for event, interpretation in zip(batch.events, batch.interpretations, strict=True)
+            for event, interpretation in batch
             if event.position not in resolution.excluded
             for fact in interpretation.facts
         ]
@@ -169,16 +172,14 @@ async def _write_batch(connection: Connection, ledger_id: int, batch: Batch, cac
         for group in resolution.groups:
             await record_retracted(connection, ledger_id, group, resolution.policies, resolution.first)
         await store.write_facts(connection, ledger_id, facts)
-        await store.write_orgs(connection, ledger_id, ((event.source, event.org) for event in batch.events))
-        await write_unread(connection, ledger_id, zip(batch.events, batch.interpretations, strict=True))
-        await _fold_touched(connection, ledger_id, facts, resolution.retracted, batch.outdated, cache)
+        await store.write_orgs(connection, ledger_id, ((event.source, event.org) for event in events))
+        await write_unread(connection, ledger_id, batch)
+        await _fold_touched(connection, ledger_id, facts, resolution.retracted, outdated, cache)
     cache.commit_batch(ledger_id, move.current)
     return True
 
 
-async def write_unread(
-    connection: Connection, ledger_id: int, interpreted: Iterable[tuple[Event, Interpretation]]
-) -> None:
+async def write_unread(connection: Connection, ledger_id: int, interpreted: Iterable[Interpreted]) -> None:
     """Record the events that gave no facts because they are quarantined or unrecognised."""
     records = [
         (ledger_id, event.position, event.source, event.kind, interpretation.status, interpretation.reason)

@@ -1,14 +1,16 @@
 """Read and write facts, checkpoints and subject flags in the generation that the connection's search_path names."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 
 from ledger.database import Connection
 from ledger.facts import Fact, Occurrence, RecordedFact, decode, encode, kind_of
 from projections.definition import FactKey
+
+T = TypeVar("T")
 
 # Errors of PostgreSQL for values that it cannot store.
 ROW_REJECTED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
@@ -17,20 +19,6 @@ WRITE_ORGS = """
     INSERT INTO orgs (ledger_id, source, org) SELECT $1::int, * FROM unnest($2::text[], $3::text[])
     ON CONFLICT DO NOTHING
 """
-FACT_COLUMNS = (
-    "ledger_id",
-    "subject_kind",
-    "subject",
-    "occurred_at",
-    "rank",
-    "tag",
-    "ordinal",
-    "position",
-    "untimed",
-    "kind",
-    "body",
-    "alias",
-)
 READ_FLAGS = """
     SELECT subject, untimed, parked FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
 """
@@ -60,7 +48,24 @@ CLAIM_CHECKPOINT = "SELECT xmin::text FROM checkpoints WHERE ledger_id = $1 AND 
 MOVE_CHECKPOINT = "UPDATE checkpoints SET position = $2 WHERE ledger_id = $1 RETURNING xmin::text"
 
 
-FactRow: TypeAlias = tuple[int, str, str, datetime, int, bytes, int, int, bool, str, bytes, str | None]
+class FactRow(NamedTuple):
+    """A fact as a row of its table. The columns from `subject_kind` to `ordinal` give the order of the fold."""
+
+    ledger_id: int
+    subject_kind: str
+    subject: str
+    occurred_at: datetime
+    rank: int
+    tag: bytes
+    ordinal: int
+    position: int
+    untimed: bool
+    kind: str
+    body: bytes
+    alias: str | None
+
+
+FACT_COLUMNS = FactRow._fields
 
 
 class SubjectFlags(NamedTuple):
@@ -107,20 +112,8 @@ async def write_facts(connection: Connection, ledger_id: int, facts: Iterable[Re
 def fact_row(ledger_id: int, recorded: RecordedFact) -> FactRow:
     """Return a fact as a row of the table."""
     fact, (occurred_at, tag, ordinal, position, untimed) = recorded
-    return (
-        ledger_id,
-        fact.subject_kind,
-        fact.subject,
-        occurred_at,
-        fact.rank,
-        tag,
-        ordinal,
-        position,
-        untimed,
-        kind_of(fact),
-        encode(fact),
-        stored_alias(fact),
-    )
+    key = (fact.subject_kind, fact.subject, occurred_at, fact.rank, tag, ordinal)
+    return FactRow(ledger_id, *key, position, untimed, kind_of(fact), encode(fact), stored_alias(fact))
 
 
 def stored_alias(fact: Fact) -> str | None:
@@ -134,6 +127,25 @@ def stored_alias(fact: Fact) -> str | None:
 async def copy_facts(connection: Connection, rows: Sequence[FactRow]) -> None:
     """Write facts that are given as rows."""
     await connection.copy_records_to_table("facts", records=rows, columns=FACT_COLUMNS)
+
+
+async def divide_rejected(
+    connection: Connection,
+    items: Sequence[T],
+    write: Callable[[Sequence[T]], Awaitable[None]],
+    reject: Callable[[T, Exception], Awaitable[None]],
+) -> None:
+    """Write items. If PostgreSQL rejects them, halve them until each rejected item is alone, and call `reject`."""
+    try:
+        async with connection.transaction():
+            await write(items)
+    except ROW_REJECTED as error:
+        if len(items) == 1:
+            await reject(items[0], error)
+            return
+        middle = len(items) // 2
+        await divide_rejected(connection, items[:middle], write, reject)
+        await divide_rejected(connection, items[middle:], write, reject)
 
 
 async def write_orgs(connection: Connection, ledger_id: int, orgs: Iterable[tuple[str, str]]) -> None:

@@ -7,9 +7,10 @@ ledger.
 from ledger.database import Connection
 from projections.engine import generations
 from projections.engine.generations import checked_schema_name
+from projections.engine.store import FACT_COLUMNS
 from projections.rebuild.work_items import SubjectRange, Work
 
-COLUMNS = "ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal, position, untimed, kind, body, alias"
+COLUMNS = ", ".join(FACT_COLUMNS)
 
 
 async def copy_facts(connection: Connection, work: Work) -> int:

@@ -29,33 +29,26 @@ async def copy_unselected(dsn: str, generation: Generation, scope: RebuildScope)
         outdated = set(generations.mismatched(active.versions, active.shapes or {}))
         if outdated - set(scope.projections) or (outdated and scope.ledgers):
             raise RebuildDue(", ".join(sorted(outdated)))
+        schema = checked_schema_name(active.schema_name)
         async with connection.transaction(isolation="repeatable_read"):
-            for ledger in await list_ledgers(connection):
-                async with generations.in_schema(connection, active.schema_name):
-                    position = await store.read_checkpoint(connection, ledger.ledger_id)
-                await promotion.advance_to(connection, ledger.ledger_id, position)
-                copies_ledger = bool(scope.ledgers) and ledger.name not in scope.ledgers
+            for ledger_id, name in await list_ledgers(connection):
+                async with generations.in_schema(connection, schema):
+                    position = await store.read_checkpoint(connection, ledger_id)
+                await promotion.advance_to(connection, ledger_id, position)
+                copies_ledger = bool(scope.ledgers) and name not in scope.ledgers
                 for projection in PROJECTIONS:
                     if copies_ledger or (scope.projections and projection.name not in scope.projections):
-                        await _copy_projection(
-                            connection, checked_schema_name(active.schema_name), ledger.ledger_id, projection
-                        )
+                        await _copy_projection(connection, schema, ledger_id, projection)
                 if copies_ledger:
-                    await _replace_rows(
-                        connection, checked_schema_name(active.schema_name), ledger.ledger_id, "facts", FACT_COLUMNS, ""
-                    )
+                    await _replace_rows(connection, schema, ledger_id, "facts", store.FACT_COLUMNS, "")
     finally:
         await connection.close()
-
-
-FACT_COLUMNS = store.FACT_COLUMNS
-SUBJECT_COLUMNS = row_changes.SUBJECT_COLUMNS
 
 
 async def _copy_projection(connection: Connection, schema: str, ledger_id: int, projection: Projection) -> None:
     """Copy the rows and flags of one projection."""
     kind_condition = f" AND subject_kind = '{projection.subject}'"
-    await _replace_rows(connection, schema, ledger_id, "subjects", SUBJECT_COLUMNS, kind_condition)
+    await _replace_rows(connection, schema, ledger_id, "subjects", row_changes.SUBJECT_COLUMNS, kind_condition)
     for table in projection.tables:
         await _replace_rows(connection, schema, ledger_id, table.name, ("ledger_id", "subject", *table.columns), "")
 

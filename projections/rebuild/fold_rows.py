@@ -64,17 +64,15 @@ async def _write_rows(
     connection: Connection, ledger_id: int, projection: Projection, folded: Sequence[FoldedSubject]
 ) -> None:
     """Write new rows. A subject whose rows PostgreSQL rejects is left out, and recorded."""
-    flagged = [subject for subject in folded if subject.parked or subject.untimed]
-    try:
-        async with connection.transaction():
-            await row_changes.write_flags(connection, ledger_id, projection, flagged)
-            for table in projection.tables:
-                rows = [(subject.subject, row) for subject in folded for row in subject.rows.get(table.name, ())]
-                await row_changes.copy_rows(connection, ledger_id, table, rows)
-    except store.ROW_REJECTED:
-        if len(folded) == 1:
-            await connection.execute(WRITE_REJECTED, ledger_id, projection.subject, folded[0].subject)
-            return
-        middle = len(folded) // 2
-        await _write_rows(connection, ledger_id, projection, folded[:middle])
-        await _write_rows(connection, ledger_id, projection, folded[middle:])
+
+    async def write(subjects: Sequence[FoldedSubject]) -> None:
+        flagged = (subject for subject in subjects if subject.parked or subject.untimed)
+        await row_changes.write_flags(connection, ledger_id, projection, flagged)
+        for table in projection.tables:
+            rows = [(subject.subject, row) for subject in subjects for row in subject.rows.get(table.name, ())]
+            await row_changes.copy_rows(connection, ledger_id, table, rows)
+
+    async def reject(subject: FoldedSubject, _: Exception) -> None:
+        await connection.execute(WRITE_REJECTED, ledger_id, projection.subject, subject.subject)
+
+    await store.divide_rejected(connection, folded, write, reject)

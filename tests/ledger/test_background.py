@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from types import SimpleNamespace
 
 import pytest
 
-from ledger.background import KeptConnection, repeat
+from ledger import background
+from ledger.background import KeptConnection, RetryPauses, repeat
 from ledger.database import CONNECTION_LOST, Connection, Session, connect
 from ledger.errors import LedgerUnavailable
 
@@ -103,3 +105,35 @@ async def test_a_kept_connection_is_replaced_after_its_server_has_ended_it(dsn: 
 
     assert await second.fetchval("SELECT 1") == 1
     await kept.close()
+
+
+def test_pauses_of_failing_work_double_up_to_a_limit_and_begin_again_after_a_success(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(background, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    pauses = RetryPauses(1.0, 5.0)
+
+    lengths = [pauses.start("one") for _ in range(4)]
+    during = pauses.is_over("one"), pauses.is_over("other")
+    now[0] += 5.0
+    after = pauses.is_over("one")
+    pauses.end("one")
+
+    assert lengths == [1.0, 2.0, 4.0, 5.0]
+    assert during == (False, True)
+    assert after
+    assert pauses.start("one") == 1.0
+
+
+def test_regular_work_is_due_once_in_each_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(background, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    pauses = RetryPauses(5.0, 5.0)
+
+    due = []
+    for seconds in (0.0, 1.0, 4.0, 1.0):
+        now[0] += seconds
+        due.append(pauses.is_due("housekeeping"))
+
+    assert due == [True, False, True, False]

@@ -51,7 +51,7 @@ async def test_a_projector_that_slept_inside_a_batch_writes_nothing_when_it_wake
 ) -> None:
     await tell(connection, ledger, issued("a", 0, 1, 10), issued("b", 1, 1, 10))
     sleeper = await connect(dsn)
-    batch = await advance._interpret_batch(0, await events_after(sleeper, ledger.ledger_id, 0, 10))
+    batch = await advance._interpret_batch(await events_after(sleeper, ledger.ledger_id, 0, 10))
 
     await catch_up(connection, ledger.ledger_id)
 

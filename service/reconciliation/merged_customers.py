@@ -12,30 +12,37 @@ OTHER_FACTS = (
 HOLDERS = ("account", "customer")  # subjects that are a customer
 PARTS = ("badge", "membership", "milestone", "milestone_group", "partner_membership", "promotion", "streak")
 
+# The facts are found first, by their index. In one join, the planner may compare every event with every customer.
 LATER_EVENTS = f"""
-    SELECT c.subject || ' ' || f.position AS id, p.points AS amount, p.unit, f.position, e.recorded_at AS since,
-           c.subject AS customer, c.merged_into, c.merged_at, min(f.occurred_at) AS occurred_at, e.kind
-      FROM customers c
+    WITH later AS MATERIALIZED (
+        SELECT c.subject, c.merged_into, c.merged_at, f.position, min(f.occurred_at) AS occurred_at
+          FROM customers c
+         CROSS JOIN LATERAL (
+                SELECT f.position, f.occurred_at, f.kind FROM facts f
+                 WHERE f.ledger_id = $1 AND f.subject_kind = ANY (ARRAY{list(HOLDERS)}) AND f.subject = c.subject
+                   AND f.occurred_at > c.merged_at
+                UNION ALL
+                SELECT f.position, f.occurred_at, f.kind FROM facts f
+                 WHERE f.ledger_id = $1 AND f.subject_kind = ANY (ARRAY{list(PARTS)})
+                   AND f.subject >= c.subject || ':' AND f.subject < c.subject || ';' AND f.occurred_at > c.merged_at) f
+         WHERE c.ledger_id = $1 AND c.merged_into IS NOT NULL AND c.subject >= $4
+           AND f.kind <> ALL (ARRAY{list(OTHER_FACTS)}) AND (c.subject, f.position) > ($4, $5)
+         GROUP BY c.subject, c.merged_into, c.merged_at, f.position)
+    SELECT l.subject || ' ' || l.position AS id, p.points AS amount, p.unit, l.position, e.recorded_at AS since,
+           l.subject AS customer, l.merged_into, l.merged_at, l.occurred_at, e.kind
+      FROM later l
      CROSS JOIN LATERAL (
-            SELECT f.position, f.occurred_at, f.kind FROM facts f
-             WHERE f.ledger_id = $1 AND f.subject_kind = ANY (ARRAY{list(HOLDERS)}) AND f.subject = c.subject
-               AND f.occurred_at > c.merged_at
-            UNION ALL
-            SELECT f.position, f.occurred_at, f.kind FROM facts f
-             WHERE f.ledger_id = $1 AND f.subject_kind = ANY (ARRAY{list(PARTS)})
-               AND f.subject >= c.subject || ':' AND f.subject < c.subject || ';' AND f.occurred_at > c.merged_at) f
-      JOIN ledger.events e ON e.ledger_id = $1 AND e.position = f.position
+            SELECT e.kind, e.source, e.recorded_at FROM ledger.events e
+             WHERE e.ledger_id = $1 AND e.position = l.position OFFSET 0) e
       LEFT JOIN LATERAL (
             SELECT sum(abs(s.points)) AS points, min(substring(s.account_id FROM '[^:]*$')) AS unit FROM statement s
-             WHERE s.ledger_id = $1 AND s.position = f.position
+             WHERE s.ledger_id = $1 AND s.position = l.position
                AND s.subject = (SELECT a.subject FROM accounts a
-                                 WHERE a.ledger_id = $1 AND a.account_id >= c.merged_into || ':'
-                                   AND a.account_id < c.merged_into || ';' LIMIT 1)
+                                 WHERE a.ledger_id = $1 AND a.account_id >= l.merged_into || ':'
+                                   AND a.account_id < l.merged_into || ';' ORDER BY a.account_id LIMIT 1)
             HAVING sum(abs(s.points)) > 0) p ON true
-     WHERE c.ledger_id = $1 AND c.merged_into IS NOT NULL AND e.source <> 'loyalty' AND e.recorded_at <= $2
-       AND f.kind <> ALL (ARRAY{list(OTHER_FACTS)}) AND (c.subject, f.position) > ($4, $5)
-     GROUP BY c.subject, c.merged_into, c.merged_at, f.position, e.kind, e.recorded_at, p.points, p.unit
-     ORDER BY c.subject, f.position LIMIT $3
+     WHERE e.source <> 'loyalty' AND e.recorded_at <= $2
+     ORDER BY l.subject, l.position LIMIT $3
 """  # noqa: S608  # composed of our own constants only
 
 

@@ -102,11 +102,9 @@ async def test_a_value_that_no_row_can_hold_stops_neither_webhooks_nor_projectio
 
 async def test_points_that_are_no_number_cost_their_own_event_only(dsn: str) -> None:
     """A number of nine characters once overflowed in parsing, and stopped the projections of its ledger for ever."""
-    sound = issued("0", 0, 2, 100)
+    sound = capillary("pointsIssued", "0", 0, 2, totalPointsIssued=100)
     poisoned = [
-        sound.replace(b'"eventId": "0"', b'"eventId": "%d"' % n).replace(
-            b'"totalPointsIssued": 100', b'"totalPointsIssued": "%b"' % points.encode()
-        )
+        sound.replace(b'"eventId": "0"', b'"eventId": "%d"' % n).replace(b": 100", b': "%b"' % points.encode())
         for n, points in enumerate(NO_NUMBERS, 1)
     ]
 
@@ -120,7 +118,7 @@ async def test_points_that_are_no_number_cost_their_own_event_only(dsn: str) -> 
         for position in range(1, len(poisoned) + 1):
             event = await acme.ask_now(f"/v1/ledger/events/{position}")
             assert (event["unread"], event["facts"]) == ("unrecognised", [])
-            assert event["reason"].startswith("totalPointsIssued ")
+            assert "totalPointsIssued " in event["reason"]
         for house in (acme, beta):
             assert (await house.ask_now(ACCOUNT))["available"] == "50"
         for points in NO_NUMBERS:

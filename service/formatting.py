@@ -2,6 +2,9 @@
 
 Points are JSON strings in plain notation without trailing zeros. Times are ISO 8601 in UTC. Lists are {"items": [...],
 "next": cursor or null}.
+
+orjson encodes answers, because it asks this file how to write a decimal, and takes parts that are JSON already. It also
+decodes requests, because it refuses deep nesting with an error. msgspec decodes stored JSON.
 """
 
 import base64

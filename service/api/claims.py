@@ -3,7 +3,7 @@
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-import orjson
+import msgspec
 from aiohttp import web
 
 from service.api.answers.accounts import ClaimPage
@@ -82,9 +82,8 @@ def _points(text: str) -> Decimal:
 
 def asserted_points(postings: str) -> Decimal:
     """Return the points that a line asserted as unseen history."""
-    return sum(
-        (Decimal(points) for source, target, points, _ in orjson.loads(postings) if (source, target) == ASSERTION), ZERO
-    )
+    decoded = msgspec.json.decode(postings)
+    return sum((Decimal(points) for source, target, points, _ in decoded if (source, target) == ASSERTION), ZERO)
 
 
 ASSERTION = ("unseen", "available")

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-import orjson
+import msgspec
 import typer
 
 from ledger.database import Connection
@@ -71,7 +71,7 @@ def explain(
 
     answer = run_with_connection(data, work)
     if as_json:
-        show_json(orjson.loads(encode_json(answer)))
+        show_json(msgspec.json.decode(encode_json(answer)))
     else:
         for line in explanation_lines(answer):
             show(line)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
+import msgspec
 import typer
 
 from ledger import clock
@@ -84,7 +84,7 @@ def show_trial_balance(
 
     found = run_with_connection(data, work)
     if as_json:
-        show_json(orjson.loads(encode_json(found)))
+        show_json(msgspec.json.decode(encode_json(found)))
     else:
         rows = [
             (item["programme"], item["unit"], name, format_decimal(points))
@@ -263,7 +263,7 @@ def list_periods(ledger: OptionalLedgerOption = None, data: DataOption = None, a
     rows = run_with_connection(data, work)
     columns = ("period", "status", "known_position", "closed_at", "closed_by", "reopenings")
     if as_json:
-        show_json(orjson.loads(encode_json(rows)))
+        show_json(msgspec.json.decode(encode_json(rows)))
     else:
         show_table(columns, ([row[name] for name in columns] for row in rows))
 
@@ -283,7 +283,7 @@ def show_period(
 
     found = run_with_connection(data, work)
     if as_json:
-        show_json(orjson.loads(encode_json(found)))
+        show_json(msgspec.json.decode(encode_json(found)))
         return
     closed = f", closed by {found['closed_by']} as known at position {found['known_position']}"
     show(f"{found['period']}: {found['status']}{closed if found['status'] == 'closed' else ''}.")

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-import orjson
+import msgspec
 
 from ledger import clock
 from ledger.database import Connection
@@ -156,7 +156,7 @@ async def _find_adjustment(
         connection, ledger.ledger_id, event_key_of(vault, ledger, "adjustmentMade", adjustment)
     )
     async for [event] in with_bodies(connection, ledger.ledger_id, events[:1]):
-        return {**orjson.loads(event.payload), "position": event.position}
+        return {**msgspec.json.decode(event.payload), "position": event.position}
     return None
 
 

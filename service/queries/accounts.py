@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import orjson
+import msgspec
 
 from ledger.errors import SubjectUnknown
 from ledger.facts.accounts import account_id_of, holder_of
@@ -199,7 +199,7 @@ def lot_json(lot: Mapping[str, Any], at: datetime) -> dict[str, Any]:
 
 
 def statement_line_json(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {**_shown(line), "postings": orjson.loads(line["postings"])}
+    return {**_shown(line), "postings": msgspec.json.decode(line["postings"])}
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,12 +48,12 @@ class SecretFiles(PydanticBaseSettingsSource):
 
 def _read_secret(variable: str) -> str | None:
     path = os.environ.get(f"{variable}_FILE")
-    if path is None:
-        credential = Path(os.environ.get(CREDENTIALS, ""), variable)
-        if CREDENTIALS not in os.environ or not credential.exists():
+    if not path:
+        folder = os.environ.get(CREDENTIALS)
+        if not folder or not Path(folder, variable).exists():
             return None
-        path = str(credential)
-    elif variable in os.environ:
+        path = str(Path(folder, variable))
+    elif os.environ.get(variable):
         raise SetupWrong(f"{variable} and {variable}_FILE are both set: unset one")
     try:
         with open(path, encoding="utf-8") as file:

@@ -44,10 +44,18 @@ class FieldsFormatter(logging.Formatter):
         return f"{time} {record.levelname} {record.name}: {message}{words}"
 
 
+def _is_own(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] in PACKAGES
+
+
+def _is_shown(record: logging.LogRecord) -> bool:
+    """Return False for chatter of other libraries, and for their access logs, which quote paths."""
+    return _is_own(record) or (record.levelno >= logging.WARNING and not record.name.endswith(".access"))
+
+
 def _message(record: logging.LogRecord) -> str:
     """Return the message in one line. Of another library only the template, of an exception only class and place."""
-    is_own = record.name.partition(".")[0] in PACKAGES
-    text = record.getMessage() if is_own else str(record.msg).partition("\n")[0]
+    text = record.getMessage() if _is_own(record) else str(record.msg).partition("\n")[0]
     if record.exc_info and record.exc_info[1] is not None:
         text = f"{text}: {describe_failure(record.exc_info[1])}"
     return " ".join(text.split())[:MESSAGE_CHARACTERS_MAX]
@@ -64,7 +72,7 @@ def configure_logs(form: LogFormat, *, access: bool = False, stream: TextIO | No
     """Write all log lines of this process to standard error. With `access`, also a line for each request."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(FieldsFormatter(form))
-    handler.addFilter(lambda record: record.name == ACCESS_LOG or not record.name.endswith(".access"))  # quotes paths
+    handler.addFilter(_is_shown)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

@@ -174,6 +174,17 @@ def test_credentials_of_systemd_are_read_and_the_environment_wins(
     assert (read.database_url, read.master_key) == ("postgresql://from-environment/db", KEY)
 
 
+def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://one/db")
+
+    read = settings(
+        monkeypatch, DATABASE_URL_FILE=tmp_path / "url", DATABASE_URL="", LOYALTY_MASTER_KEY_FILE="",
+        CREDENTIALS_DIRECTORY="",
+    )  # fmt: skip
+
+    assert (read.database_url, read.master_key) == ("postgresql://one/db", None)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"), [(None, "No such file"), (b"", "it is empty"), (b"\xff\xfe", "it is no text")]
 )

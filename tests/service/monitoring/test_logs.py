@@ -68,6 +68,8 @@ def test_exceptions_and_other_libraries_quote_nothing() -> None:
         except ValueError:
             logging.getLogger("service.test").exception("it failed")
         logging.getLogger("aiohttp.server").error("Error handling request from %s", EMAIL)
+        logging.getLogger("alembic.runtime.migration").info("Running upgrade")
+        logging.getLogger("aiohttp.access").warning("GET /v1/customers/%s", EMAIL)
         logging.getLogger("asyncio").error(f"Task exception was never retrieved\nfuture: ValueError('{EMAIL}')")
 
     assert EMAIL not in written.getvalue()

@@ -56,7 +56,7 @@ async def quokka_lives_here(connection: Connection, zebra: TenantClient, quokka:
     await connection.execute(
         """UPDATE projections.generations SET scope = '{"ledgers": ["quokka"]}',
               comparison = jsonb_set(jsonb_set(comparison, '{differing}', '{"quokka": ["accounts"]}'),
-                                     '{places}', '{"quokka.points": 4711}') WHERE generation > 1"""
+                                     '{places}', '{"quokka.points": 4711471147}') WHERE generation > 1"""
     )
 
 
@@ -109,7 +109,7 @@ async def test_no_answer_of_any_route_reveals_anything_of_another_ledger(dsn: st
             key = await api_keys.create_key(connection, MASTER_KEY, zebra.ledger, SCOPES)
             other_key = await api_keys.create_key(connection, MASTER_KEY, quokka.ledger, SCOPES)
         markers = [one for one in theirs if len(one) > 5 and one not in ours]
-        markers += ["quokka", "4711", quokka.key.split("_")[1]]
+        markers += ["quokka", "4711471147", quokka.key.split("_")[1]]
         markers += [inbound.connection_id for inbound in quokka.inbound.values()]
         bearer = {"Authorization": f"Bearer {key}"}
 

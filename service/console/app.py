@@ -3,9 +3,22 @@
 from aiohttp import web
 
 from ledger.privacy.encryption import MasterKey
-from service.console import accounts, customers, events, explanations, home, login, losses
+from service.console import login
 from service.console.admission import KEYLESS, action, add_headers, admit, show_errors
 from service.console.assets import get_asset
+from service.console.screens import (
+    accounts,
+    adjustments,
+    audit,
+    customers,
+    events,
+    explanations,
+    finance,
+    home,
+    losses,
+    operations,
+    reconciliation,
+)
 from service.console.sessions import SessionKeeper
 from service.console.visitors import SESSIONS
 
@@ -29,6 +42,11 @@ def make_console(master_key: MasterKey) -> web.Application:
             *losses.ROUTES,
             *explanations.ROUTES,
             *events.ROUTES,
+            *adjustments.ROUTES,
+            *reconciliation.ROUTES,
+            *finance.ROUTES,
+            *operations.ROUTES,
+            *audit.ROUTES,
         ]
     )
     console.on_response_prepare.append(add_headers)

@@ -16,5 +16,9 @@ class Screen(NamedTuple):
 
 SCREENS = (
     Screen("/console", "Search"),
+    Screen("/console/reconciliation", "Reconciliation"),
+    Screen("/console/finance", "Finance"),
     Screen("/console/ledger", "Ledger"),
+    Screen("/console/operations", "Operations"),
+    Screen("/console/audit", "Audit", frozenset({"audit", "admin"})),
 )

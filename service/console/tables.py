@@ -12,7 +12,7 @@ FORMATS = ("csv", "json")
 
 class PageColumn(NamedTuple):
     """One column. `kind` decides how a cell looks: text, any, number, points, signed, time, day, code, short, event,
-    flag, list or bar.
+    flag, prose, list or bar.
     """
 
     name: str  # of the field in CSV and JSON

@@ -94,17 +94,7 @@ async def adjust(
         row = await connection.fetchrow(ACCOUNT, ledger.ledger_id, account_id)
         if row is None:
             raise SubjectUnknown(account_id)
-        body = {
-            "holder": account_id.removesuffix(f":{quote_id(row['programme'])}:{quote_id(row['unit'])}"),
-            "programme": row["programme"],
-            "unit": row["unit"],
-            "customer": row["customer"],
-            "points": format_decimal(row["drift"] if points is None else points),
-            "adopted": points is None,
-            "expires_on": expires_on and expires_on.isoformat(),
-            "claimed": None if row["claimed"] is None else format_decimal(row["claimed"]),
-            **_reason_text(author),
-        }
+        body = adjustment_body(row, points, author, expires_on)
         made = await _find_adjustment(connection, vault, ledger, adjustment)
         if made is not None:
             return _repeated_result(made, body)
@@ -115,6 +105,24 @@ async def adjust(
         delivery = build_event(vault, ledger, "adjustmentMade", adjustment, **body)
         [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
     return AdjustmentResult(adjustment, account_id, Decimal(body["points"]), *appended)
+
+
+def adjustment_body(
+    account: Mapping[str, Any], points: Decimal | None, author: Author, expires_on: date | None
+) -> dict[str, Any]:
+    """Return the fields of the event that adjusts an account, given its row. `points` None adopts the claim."""
+    suffix = f":{quote_id(account['programme'])}:{quote_id(account['unit'])}"
+    return {
+        "holder": account["account_id"].removesuffix(suffix),
+        "programme": account["programme"],
+        "unit": account["unit"],
+        "customer": account["customer"],
+        "points": format_decimal(account["drift"] if points is None else points),
+        "adopted": points is None,
+        "expires_on": expires_on and expires_on.isoformat(),
+        "claimed": None if account["claimed"] is None else format_decimal(account["claimed"]),
+        **_reason_text(author),
+    }
 
 
 async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[str, Any], day: date) -> None:

@@ -28,6 +28,14 @@ SCREENS = {
     "lots": f"/console/accounts/{ACCOUNT}/lots",
     "losses": f"/console/accounts/{ACCOUNT}/losses",
     "explained account": f"/console/explain/accounts/{ACCOUNT}",
+    "reconciliation": "/console/reconciliation",
+    "drift": "/console/reconciliation/drift",
+    "unrecognised": "/console/reconciliation/unrecognised",
+    "adjustment": f"/console/accounts/{ACCOUNT}/adjust",
+    "liability": "/console/finance?from=2023-11-01&to=2024-10-31",
+    "trial balance": "/console/finance/trial-balance",
+    "operations": "/console/operations",
+    "audit": "/console/audit",
     "explained item": "/console/explain/order-items/4611fb1e-6d6d-4d92-9cb5-afd1a5ff2440",
 }
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -136,3 +144,39 @@ async def test_pages_work_without_scripts(chromium: Browser, served: Served) -> 
     await expect(page.get_by_text("All figures of this page are")).to_be_visible()
     await expect(page.locator(".figures .first dd")).to_have_text("850")
     await context.close()
+
+
+async def test_a_drift_is_adopted_after_its_dry_run_and_taken_back(watched: Watched) -> None:
+    page = watched.page
+    await page.goto("/console/reconciliation")
+    await page.get_by_role("link", name="Drift").click()
+    await page.get_by_role("link", name=ACCOUNT).click()
+    await page.get_by_role("link", name="Adopt or adjust").click()
+    await page.get_by_label("Your name").fill("Ann Agent")
+    await page.get_by_label("Reason").fill("ticket 4712")
+
+    await page.get_by_role("button", name="Preview").click()
+    await expect(page.locator(".figures")).to_contain_text("+20")
+    await page.get_by_role("button", name="Make the adjustment").click()
+
+    await expect(page.locator(".figures .first dd")).to_have_text("385")
+    await expect(page.get_by_text("drift +20")).to_have_count(0)
+    await page.get_by_role("link", name="Adjust", exact=True).click()
+    await page.get_by_text("Reverse it").click()
+    await page.get_by_label("Your name").last.fill("Ann Agent")
+    await page.get_by_label("Reason").last.fill("ticket 4713")
+    await page.get_by_role("button", name="Reverse: −20 points").click()
+    await expect(page.locator(".figures .first dd")).to_have_text("365")
+    await expect(page.get_by_text("drift +20")).to_be_visible()
+    assert watched.problems == []
+
+
+async def test_a_look_at_the_audit_needs_a_reason_and_is_one_of_the_looks(watched: Watched) -> None:
+    page = watched.page
+    await page.goto("/console/audit")
+    await page.get_by_label("Reason for the look").fill("yearly audit")
+
+    await page.get_by_role("button", name="Show the looks").click()
+
+    await expect(page.get_by_role("cell", name="yearly audit (console)")).to_be_visible()
+    assert watched.problems == []

@@ -9,9 +9,9 @@ from ledger.store.read import event_headers_after
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import open_query
 from service.console.admission import action, page, see_other
-from service.console.events import EVENT_COLUMNS, event_row
 from service.console.links import subject_link
 from service.console.pages import Page, console_href
+from service.console.screens.events import EVENT_COLUMNS, event_row
 from service.console.tables import PageColumn, PageTable
 from service.queries.freshness import freshness
 from service.queries.search import IDENTIFIERS, SearchHit, is_personal_search, search

@@ -1,0 +1,100 @@
+"""The operations screen: lag, generations, parked subjects, connections, and tree heads."""
+
+from aiohttp import web
+
+from ledger import clock
+from ledger.store.read import tail
+from ledger.transparency import tree_heads
+from projections.engine import generations, retry
+from service.api.health import PROGRESS
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.open_query import open_query
+from service.console.admission import action, page, see_other
+from service.console.links import link_of
+from service.console.pages import Page, console_href
+from service.console.tables import PageColumn, PageTable
+from service.queries.connection_activity import read_activity
+from service.queries.generations import generation_json_for_ledger
+from service.reconciliation.lists import ListQuery
+from service.reconciliation.unread import PARKED
+
+PARKED_MAX = 100
+GENERATION_COLUMNS = (
+    PageColumn("generation", "Generation", "number"),
+    PageColumn("state", "State"),
+    PageColumn("basis", "Made from"),
+    PageColumn("created_at", "Begun", "time"),
+    PageColumn("ready_at", "Ready", "time"),
+    PageColumn("promoted_at", "Promoted", "time"),
+    PageColumn("retired_at", "Retired", "time"),
+    PageColumn("differing", "Tables that differ", "list"),
+)
+PARKED_COLUMNS = (
+    PageColumn("id", "Subject", "code", lambda row: console_href("search", q=row["id"].partition(" ")[2])),
+    PageColumn("since", "Since", "time"),
+    PageColumn("cause", "Cause", "prose"),
+    PageColumn("position", "Event", "event", link_of("position")),
+)
+CONNECTION_COLUMNS = (
+    PageColumn("source", "Source"),
+    PageColumn("connection_id", "Connection", "short"),
+    PageColumn("kind", "Kind", "code"),
+    PageColumn("last_at", "Last arrival", "time"),
+    PageColumn("disabled_at", "Disabled", "time"),
+)
+
+
+async def show_operations(request: web.Request) -> Page:
+    """Return the state of the ledger's machinery."""
+    now = clock.now()
+    async with open_query(request) as query:
+        connection, ledger_id = query.connection, query.ledger.ledger_id
+        progress = await connection.fetchrow(PROGRESS, ledger_id)
+        listed = await generations.list_generations(connection)
+        due = await generations.rebuild_due(connection)
+        items, _ = await PARKED.read(connection, ListQuery(ledger_id, now, now, PARKED_MAX, PARKED.start))
+        activity = await read_activity(query)
+        signed = await tree_heads.latest_checkpoint(connection, ledger_id)
+        problem = await tree_heads.current_seal_problem(connection, ledger_id)
+        last = await tail(connection, ledger_id)
+    assert progress is not None
+    rows = [generation_json_for_ledger(generation, query.ledger.name) for generation in listed]
+    for row in rows:
+        row["differing"] = row["comparison"]["differing"] if row["comparison"] else None
+    parked = [item._asdict() for item in items]
+    tables = (
+        PageTable("parked", "Parked subjects", PARKED_COLUMNS, parked, "Nothing is parked: every event was applied."),
+        PageTable("generations", "Generations", GENERATION_COLUMNS, rows, "There is no generation."),
+        PageTable(
+            "connections",
+            "Connections and their kinds of events",
+            CONNECTION_COLUMNS,
+            [one._asdict() for one in activity if one.connection_id != "-"],
+            "No event has arrived over a connection yet.",
+        ),
+    )
+    values = {
+        "behind": last - progress["position"],
+        "seconds_behind": round(max(0.0, progress["seconds_behind"]), 1),
+        "due": sorted(due),
+        "signed": signed,
+        "unsealed": last - (signed.size if signed else 0),
+        "problem": problem,
+        "clock_problem": clock.CLOCK.problem(),
+        "last": last,
+    }
+    return Page("operations.html", "Operations", tables, values)
+
+
+async def retry_parked(request: web.Request, _fields: dict[str, str]) -> web.StreamResponse:
+    """Fold the parked subjects of the ledger again."""
+    async with open_query(request, "admin") as query:
+        await retry.retry_parked(query.connection, query.ledger.ledger_id, subject_kind=None, subject=None)
+    request.app[APP_CONTEXT].progress.notify_appended()
+    return see_other(console_href("operations"))
+
+
+ROUTES = [
+    page("/operations", show_operations),
+    action("/operations/retry", retry_parked, "admin"),
+]

@@ -32,12 +32,14 @@ _log = logging.getLogger(__name__)
 class WorkerProcess:
     """A child process that runs `main(pipe, *arguments)`, in a fresh interpreter.
 
-    Parent and worker use the pipe either for messages or for wake-ups (`wake`, `listen`), not for both. A worker that
-    is `graceful` is not ended when the pipe closes: it has to listen for that, and to end by itself.
+    Parent and worker use the pipe either for messages or for wake-ups (`wake`, `listen`), not for both. With
+    `graceful_seconds`, the worker is not ended when the pipe closes: it listens for that, and ends within that time.
     """
 
-    def __init__(self, main: Callable[..., None], *arguments: Any, graceful: bool = False) -> None:
+    def __init__(self, main: Callable[..., None], *arguments: Any, graceful_seconds: float = 0.0) -> None:
         context = multiprocessing.get_context("spawn")
+        graceful = graceful_seconds > 0
+        self._stop_seconds_max = graceful_seconds + STOP_SECONDS_MAX
         self.pipe, self._worker_end = context.Pipe()
         self._process = context.Process(
             target=_run_worker, args=(self._worker_end, graceful, main, arguments), daemon=not graceful
@@ -50,11 +52,11 @@ class WorkerProcess:
         finally:
             self._worker_end.close()
 
-    def stop(self, seconds_max: float = STOP_SECONDS_MAX) -> None:
-        """End the process: by closing the pipe, and after `seconds_max` by SIGKILL. Blocks."""
+    def stop(self) -> None:
+        """End the process: by closing the pipe, and by SIGKILL if that takes too long. Blocks."""
         self.pipe.close()
         if self._process.pid is not None:
-            self._process.join(seconds_max)
+            self._process.join(self._stop_seconds_max)
             self._process.kill()
             self._process.join()
 
@@ -96,6 +98,7 @@ def _run_worker(pipe: Pipe, graceful: bool, main: Callable[..., None], arguments
     """Run a worker. Its error is sent to the parent, without text that may quote a row."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if not graceful:
         threading.Thread(target=_exit_with_parent, args=(pipe,), daemon=True).start()
     gc.freeze()

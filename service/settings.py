@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
+    workers: int = Field(default=1, ge=1, le=64, description="processes that receive webhooks and answer queries")
     public_url: str | None = Field(
         default=None, description="public address of the service, the beginning of webhook URLs"
     )

@@ -1,8 +1,10 @@
 """loyalty serve, project, migrate: long-running processes, and the schema that they need."""
 
+import asyncio
+import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Annotated
 
 import typer
@@ -15,6 +17,7 @@ from service.monitoring.logs import configure_logs
 from service.monitoring.opentelemetry_tracer import install_tracer
 from service.postgres_versions import check_version
 from service.server import run
+from service.server.service_workers import running_workers
 from service.settings import Settings
 from service.startup_checks import check_replication
 
@@ -27,11 +30,15 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one. Default: LOYALTY_PORT, else 8080.")
     ] = None,
     project: Annotated[bool, typer.Option(help="Keep the projections up to date in a process of their own.")] = True,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that serve. Default: LOYALTY_WORKERS, else 1.")
+    ] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Receive webhooks and answer queries until SIGTERM or Ctrl-C."""
+    """Receive webhooks and answer queries until SIGTERM or Ctrl-C. With --workers, SIGHUP replaces the workers."""
     settings = load_settings(data)
+    count = settings.workers if workers is None else workers
 
     async def work(environment: Environment) -> None:
         await environment.prepare()
@@ -39,9 +46,15 @@ def serve(
         await warn(environment, sealing=project)
         if environment.embedded:
             show_note(f"Runs on {environment}: the owner of that folder can change the ledger.")
-        chosen = settings.port if port is None else port
+        address = (host or settings.host, settings.port if port is None else port)
         stop = run.stop_event()
-        async with run.running_service(environment, host or settings.host, chosen, project=project) as url:
+        async with AsyncExitStack() as running:
+            if count == 1:
+                url = await running.enter_async_context(run.running_service(environment, *address, project=project))
+            else:
+                service = running_workers(environment, *address, data=data, project=project, count=count)
+                url, reload = await running.enter_async_context(service)
+                await running.enter_async_context(reloading_on_hangup(reload))
             freeze_loaded_objects()
             show_result({"url": url}, f"Listening on {url}", as_json=as_json)
             sys.stdout.flush()
@@ -63,6 +76,30 @@ def observe(settings: Settings, process: str) -> Iterator[None]:
     finally:
         if provider is not None:
             provider.shutdown()
+
+
+@asynccontextmanager
+async def reloading_on_hangup(reload: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Call `reload` for each SIGHUP while the block runs, one after the other."""
+    hangup = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def reload_always() -> None:
+        while True:
+            await hangup.wait()
+            hangup.clear()
+            show_note("Replacing the workers.")
+            await reload()
+            show_note("The workers are replaced.")
+
+    reloading = asyncio.create_task(reload_always())
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        reloading.cancel()
+        await asyncio.wait([reloading])
 
 
 async def warn(environment: Environment, *, sealing: bool) -> None:

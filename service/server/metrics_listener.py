@@ -29,7 +29,7 @@ CLOSE_SECONDS_MAX = 1.0
 class MetricsPage:
     """The text of all metrics. It is written again if it is older than KEPT_SECONDS."""
 
-    def __init__(self, instruments: Instruments, gauges: DatabaseGauges) -> None:
+    def __init__(self, instruments: Instruments, gauges: DatabaseGauges | None) -> None:
         self._instruments = instruments
         self._gauges = gauges
         self._text = b""
@@ -40,7 +40,8 @@ class MetricsPage:
         """GET /metrics: all metrics in Prometheus' text format."""
         async with self._lock:
             if time.monotonic() - self._written_at >= KEPT_SECONDS:
-                await self._gauges.refresh()
+                if self._gauges is not None:
+                    await self._gauges.refresh()
                 # On a thread: many ledgers and routes take some milliseconds, and requests go on meanwhile.
                 self._text = await asyncio.to_thread(generate_latest, self._instruments.registry)
                 self._written_at = time.monotonic()
@@ -48,15 +49,18 @@ class MetricsPage:
 
 
 @asynccontextmanager
-async def metrics_listener(dsn: str, settings: Settings, instruments: Instruments) -> AsyncIterator[str | None]:
+async def metrics_listener(
+    dsn: str, settings: Settings, instruments: Instruments, *, worker: int = 0
+) -> AsyncIterator[str | None]:
     """Serve metrics at `settings.metrics` while the block runs, and yield the URL. Without an address do nothing.
 
-    Raises SetupWrong if it cannot listen there.
+    A worker of several serves only its own metrics, at the port increased by its number. Raises SetupWrong if it cannot
+    listen there.
     """
     if settings.metrics is None:
         yield None
         return
-    gauges = DatabaseGauges(dsn, settings, instruments.registry)
+    gauges = None if worker else DatabaseGauges(dsn, settings, instruments.registry)
     page = MetricsPage(instruments, gauges)
     app = web.Application()
     app.router.add_routes([web.get("/metrics", page.get_metrics), web.get("/live", live)])
@@ -70,11 +74,12 @@ async def metrics_listener(dsn: str, settings: Settings, instruments: Instrument
     await runner.setup()
     host, port = split_address(settings.metrics)
     try:
-        try:
-            await web.TCPSite(runner, host, port).start()
+        try:  # a worker that is being replaced still listens
+            await web.TCPSite(runner, host, port and port + worker, reuse_port=worker > 0 or None).start()
         except OSError as error:
             raise SetupWrong(f"metrics cannot be served at {settings.metrics}: {error.strerror or error}") from error
         yield f"{service_url(host, runner.addresses[0][1])}/metrics"
     finally:
         await runner.cleanup()
-        await gauges.close()
+        if gauges is not None:
+            await gauges.close()

@@ -34,6 +34,7 @@ from service.server.app import make_app
 from service.server.metrics_listener import metrics_listener
 from service.server.projector_process import projector_process
 from service.server.protocol import ConnectionLimits, LimitedRunner
+from service.settings import Settings
 from service.startup_checks import check_role
 
 RETRY_SECONDS = 1.0
@@ -86,17 +87,7 @@ async def running_service(environment: Environment, host: str, port: int, *, pro
     )
     if project:
         app.cleanup_ctx.append(projector_process(environment.dsn))
-    runner = LimitedRunner(
-        app,
-        connections=ConnectionLimits(
-            environment.settings.connections_per_address, environment.settings.proxy_networks()
-        ),
-        access_log=None,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        lingering_time=LINGERING_SECONDS,
-        shutdown_timeout=SHUTDOWN_SECONDS_MAX,
-        auto_decompress=False,  # signatures cover the bytes as sent
-    )
+    runner = make_runner(app, environment.settings)
     await runner.setup()
     supervision = asyncio.create_task(environment.postgres.supervise()) if environment.postgres else None
     scrubbing = (
@@ -108,8 +99,7 @@ async def running_service(environment: Environment, host: str, port: int, *, pro
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else error
-            raise OSError(error.errno, f"Cannot listen on port {port} of {host}: {reason}") from error
+            raise listening_error(error, host, port) from error
         url = service_url(host, runner.addresses[0][1])
         with environment.write_address_file(url):
             async with metrics_listener(environment.dsn, environment.settings, instruments):
@@ -119,6 +109,25 @@ async def running_service(environment: Environment, host: str, port: int, *, pro
             if task is not None:
                 task.cancel()
         await runner.cleanup()
+
+
+def make_runner(app: web.Application, settings: Settings) -> LimitedRunner:
+    """Return a runner of the application with its limits."""
+    return LimitedRunner(
+        app,
+        connections=ConnectionLimits(settings.connections_per_address, settings.proxy_networks()),
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        lingering_time=LINGERING_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS_MAX,
+        auto_decompress=False,  # signatures cover the bytes as sent
+    )
+
+
+def listening_error(error: OSError, host: str, port: int) -> OSError:
+    """Return an error that names the address on which the service cannot listen."""
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+    return OSError(error.errno, f"Cannot listen on port {port} of {host}: {reason}")
 
 
 def stop_event() -> asyncio.Event:

@@ -76,7 +76,7 @@ def test_a_worker_ends_in_the_middle_of_its_work_when_it_is_stopped() -> None:
     worker.start()
     pid = worker.receive()
 
-    worker.stop(seconds_max=60)
+    worker.stop()
 
     assert not is_alive(pid)
 

@@ -93,9 +93,9 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A service on a free port; give its process and URL."""
-    command = [sys.executable, "-m", "service.cli.main", "serve", "--port", "0", "--data", str(folder)]
+    command = [sys.executable, "-m", "service.cli.main", "serve", "--port", "0", "--data", str(folder), *options]
     process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

@@ -3,6 +3,9 @@
 Each revision is a Python file and SQL files in `versions/`. The file name begins with the revision: r0001, r0002 ...
 The Python file runs its SQL files in order. `roles.sql` and `grants.sql` only add, so they can be run at any time:
 `loyalty roles apply` runs them too.
+
+A revision only adds. An object that the version before needs is removed one version later. So services of the version
+before go on while and after the database is migrated.
 """
 
 import re
@@ -27,6 +30,11 @@ def revisions() -> tuple[str, ...]:
 def head() -> str:
     """Return the newest revision that this version of the software knows."""
     return revisions()[-1]
+
+
+def is_usable(revision: str | None) -> bool:
+    """Return True if a running service of this version can work with a database at a revision: its own, or a newer."""
+    return revision is not None and re.fullmatch(r"r\d{4}", revision) is not None and revision >= head()
 
 
 def check_migratable(revision: str | None) -> None:

@@ -58,8 +58,8 @@ async def ready(request: web.Request) -> web.Response:
                 context.appender.is_in_doubt = False
     except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
-    if version != migrations.head():
-        raise LedgerUnavailable("the database has the schema of another version")
+    if not migrations.is_usable(version):
+        raise LedgerUnavailable("the database has the schema of an older version")
     clock_problem = clock.CLOCK.problem()
     return json_response(
         {"status": "ready", "schema": version, **({} if clock_problem is None else {"clock": clock_problem})}

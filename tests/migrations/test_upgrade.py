@@ -46,7 +46,7 @@ async def upgraded(dsn: str, postgres: EmbeddedPostgres, request: pytest.Fixture
     await create_roles(connection)
     await connection.close()
     script = zstd.decompress((FOLDER / request.param / "database.sql.zst").read_bytes())
-    command = [PSQL, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={old}"]
+    command = [str(PSQL), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={old}"]
     restored = subprocess.run(command, input=script, capture_output=True, check=False)  # noqa: ASYNC221
     assert restored.returncode == 0, restored.stderr
 
@@ -85,3 +85,13 @@ async def test_a_database_of_an_earlier_version_verifies_and_goes_on(upgraded: s
     assert report.promoted
     assert (result.position, result.outcome, position, signed.size) == (EVENTS + 1, "appended", EVENTS + 1, EVENTS + 1)
     assert [finding for finding in after if not finding.holds] == []
+
+
+@pytest.mark.parametrize(
+    ("revision", "usable"),
+    [(None, False), ("0012", False), ("r0000", False), (migrations.head(), True), ("r9999", True)],
+)
+def test_a_running_service_goes_on_when_its_database_is_migrated_to_a_newer_revision(
+    revision: str | None, usable: bool
+) -> None:
+    assert migrations.is_usable(revision) == usable

@@ -1,9 +1,11 @@
 """Change the conflict policy of one kind of event. Past conflicts are resolved again, and their rows follow at once."""
 
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
+from ledger.events import Event
 from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
 from ledger.store.read import conflicts_of_kind, events_with_key
@@ -30,10 +32,18 @@ class PolicyAtPosition(NamedTuple):
     before: str | None
 
 
+class PolicyFacts(NamedTuple):
+    """Facts that a policy adds to a generation, and facts that it removes."""
+
+    added: list[RecordedFact]
+    removed: list[RecordedFact]
+
+
 async def check_policy(connection: Connection, ledger_id: int, source: str, kind: str, policy: str) -> PolicyAtPosition:
     """Return what a new policy for conflicts of a kind would change. Past conflicts are resolved again too.
 
-    Call it inside a transaction. Then append the event that sets the policy, then call `follow_policies`.
+    Call it inside a transaction that holds the checkpoint, or that only reads. To set the policy, append the event that
+    sets it, then call `follow_policies`.
 
     Raises RequestInvalid for an unknown policy or source, or if the source has no such kind of event.
     """
@@ -41,7 +51,7 @@ async def check_policy(connection: Connection, ledger_id: int, source: str, kind
         raise RequestInvalid(f"a policy is one of {', '.join(POLICIES)}: {policy}")
     if source not in SOURCES:
         raise RequestInvalid(f"a source is one of {', '.join(SOURCES)}: {source}")
-    position = await store.hold_checkpoint(connection, ledger_id)
+    position = await store.read_checkpoint(connection, ledger_id)
     keys = await _conflicting_keys(connection, ledger_id, source, kind, position)
     if kind not in SOURCES[source].kinds and not keys:
         raise RequestInvalid(f"{source} has no event of kind {kind}")
@@ -89,19 +99,48 @@ async def _apply_policy(
     source: str,
     kind: str,
 ) -> None:
-    keys = await _conflicting_keys(connection, ledger_id, source, kind, position)
     removed: list[RecordedFact] = []
     added: list[RecordedFact] = []
-    for key in sorted(keys):
-        events = [event for event in await events_with_key(connection, ledger_id, key) if event.position <= position]
+    async for events in _conflicting_events(connection, ledger_id, position, source, kind):
         await record_retracted(connection, ledger_id, events, after)
-        events_removed, events_added = compare_selections(events, before, after)
-        removed += await facts_of(connection, ledger_id, events_removed)
-        added += await facts_of(connection, ledger_id, events_added)
+        difference = await _facts_that_differ(connection, ledger_id, events, before, after)
+        removed += difference.removed
+        added += difference.added
     # A rebuild may have copied some of the new facts already.
     await store.delete_facts(connection, ledger_id, [*removed, *added])
     await store.write_facts(connection, ledger_id, added)
     await refold_from_facts(connection, ledger_id, [*removed, *added])
+
+
+async def facts_changed_by_policy(
+    connection: Connection, ledger_id: int, source: str, kind: str, policy: str
+) -> PolicyFacts:
+    """Return the facts that a policy for conflicts of a kind would add and remove. Nothing is written."""
+    position = await store.read_checkpoint(connection, ledger_id)
+    before = await policies_of_generation(connection, ledger_id)
+    changed = PolicyFacts([], [])
+    async for events in _conflicting_events(connection, ledger_id, position, source, kind):
+        difference = await _facts_that_differ(connection, ledger_id, events, before, {**before, (source, kind): policy})
+        changed.added.extend(difference.added)
+        changed.removed.extend(difference.removed)
+    return changed
+
+
+async def _facts_that_differ(
+    connection: Connection, ledger_id: int, events: Sequence[Event], before: PolicyByKind, after: PolicyByKind
+) -> PolicyFacts:
+    events_removed, events_added = compare_selections(events, before, after)
+    return PolicyFacts(
+        await facts_of(connection, ledger_id, events_added), await facts_of(connection, ledger_id, events_removed)
+    )
+
+
+async def _conflicting_events(
+    connection: Connection, ledger_id: int, position: int, source: str, kind: str
+) -> AsyncIterator[list[Event]]:
+    """Yield the events of each key in conflict, up to a position."""
+    for key in sorted(await _conflicting_keys(connection, ledger_id, source, kind, position)):
+        yield [event for event in await events_with_key(connection, ledger_id, key) if event.position <= position]
 
 
 async def _conflicting_keys(

@@ -24,13 +24,14 @@ GOVERNED_ACCOUNTS = """
 EVERY_POSITION = 2**62
 
 
-async def read_terms(connection: Connection, ledger_id: int, position: int = EVERY_POSITION) -> Terms:
-    """Read the terms of a ledger's programmes, as recorded up to a position."""
+async def read_terms(
+    connection: Connection, ledger_id: int, position: int = EVERY_POSITION, *, added: Iterable[RecordedFact] = ()
+) -> Terms:
+    """Read the terms of a ledger's programmes, as recorded up to a position. `added` are facts that come after them."""
     rows = await connection.fetch(READ_TERMS, ledger_id, position)
-    if not rows:
-        return NO_TERMS
-    facts = (decode_fact(row["kind"], row["body"]) for row in rows)
-    return Terms.of_facts(fact for fact in facts if isinstance(fact, ProgrammeTermsSet))
+    facts = [decode_fact(row["kind"], row["body"]) for row in rows] + [recorded.fact for recorded in added]
+    terms = [fact for fact in facts if isinstance(fact, ProgrammeTermsSet)]
+    return Terms.of_facts(terms) if terms else NO_TERMS
 
 
 async def load_terms(

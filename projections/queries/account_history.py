@@ -5,7 +5,7 @@
 3. Memory does not grow with the ledger. All reads use one database snapshot.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from projections.engine.groups import connected_components, groups_of
 from projections.queries.as_of import AsOf, KnownSubject, fold_known, load_known
 from projections.queries.holder_history import AccountHistory, HistoryLine, HolderHistory, LotHistory
 from projections.queries.policies_as_of import resolve_as_of
-from projections.tables import row_from
+from projections.tables import Row, row_from
 
 ROWS_PER_FETCH = 500  # other tasks of the event loop run between two fetches
 HOLDERS_PER_FOLD = 100
@@ -200,7 +200,11 @@ async def load_histories(
 
 def fold_history(known: KnownSubject) -> HolderHistory:
     """Fold the known facts of one holder into a history."""
-    rows = fold_known(ACCOUNTS, known).rows
+    return history_of_rows(fold_known(ACCOUNTS, known).rows)
+
+
+def history_of_rows(rows: Mapping[str, Sequence[Row]]) -> HolderHistory:
+    """Return the history that the folded rows of one holder show."""
     return _holder_history(
         [row_from(row, AccountHistory) for row in rows["accounts"]],
         [row_from(row, LotHistory) for row in rows["lots"]],

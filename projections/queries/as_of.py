@@ -109,15 +109,23 @@ async def load_facts(
     return found
 
 
-async def load_known(
+async def load_related_facts(
     connection: Connection, ledger_id: int, projection: Projection, subjects: Sequence[str], as_of: AsOf
-) -> list[KnownSubject]:
-    """Read the known facts of some subjects and of all subjects merged with them. One item for each group."""
+) -> dict[str, list[RecordedFact]]:
+    """Read the known facts of some subjects, and of all subjects that may be merged with them. Unsorted."""
     found = await load_facts(connection, ledger_id, projection, subjects, as_of)
     asked = set(subjects)
     while further := sorted(await _related_subjects(connection, ledger_id, projection, found) - asked):
         asked.update(further)
         found |= await load_facts(connection, ledger_id, projection, further, as_of)
+    return found
+
+
+async def load_known(
+    connection: Connection, ledger_id: int, projection: Projection, subjects: Sequence[str], as_of: AsOf
+) -> list[KnownSubject]:
+    """Read the known facts of some subjects and of all subjects merged with them. One item for each group."""
+    found = await load_related_facts(connection, ledger_id, projection, subjects, as_of)
     groups = group_by_root(projection, found, await load_terms(connection, ledger_id, projection, as_of.position))
     if projection.match_aliases is None:
         return groups

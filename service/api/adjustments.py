@@ -11,6 +11,7 @@ from ledger.errors import AdjustmentDiffers, NotAwaited, NothingToAdopt, Request
 from ledger.store.read import tail
 from ledger.vendors.fields import as_points
 from service.api.answers.accounts import AdjustmentPage, AdjustmentResultAnswer
+from service.api.dry_runs import DRY_RUN, dry_run_response
 from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import Authored, read_json_body
@@ -18,7 +19,7 @@ from service.api.requests.open_query import open_query
 from service.api.requests.parameters import LIMIT, PAGE
 from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor
-from service.operations.adjust import AdjustmentResult, adjust, reverse
+from service.operations.adjust import AdjustmentResult, adjust, plan_adjustment, plan_reversal, reverse
 from service.queries.accounts import find_account
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
@@ -69,16 +70,12 @@ async def post_adjustment(request: web.Request) -> web.Response:
     async with open_query(request, "admin") as query:
         await _await_all_rows(request, query)
         account = await find_account(query, request.match_info["id"])
-        adjusted = await adjust(
-            query.connection,
-            request.app[APP_CONTEXT].vault,
-            query.ledger,
-            account["account_id"],
-            points,
-            body.author_of(query),
-            adjustment=name,
-            expires_on=body.expires_on,
-        )
+        vault, author = request.app[APP_CONTEXT].vault, body.author_of(query)
+        of = (query.connection, vault, query.ledger, account["account_id"], points, author)
+        if DRY_RUN.of(request):
+            plan = plan_adjustment(*of, adjustment=name, expires_on=body.expires_on)
+            return await dry_run_response(query, plan)
+        adjusted = await adjust(*of, adjustment=name, expires_on=body.expires_on)
         return _adjustment_response(request, adjusted)
 
 
@@ -93,7 +90,10 @@ async def post_reversal(request: web.Request) -> web.Response:
         account = await find_account(query, request.match_info["id"])
         vault, adjustment = request.app[APP_CONTEXT].vault, request.match_info["adjustment"]
         author = body.author_of(query)
-        adjusted = await reverse(query.connection, vault, query.ledger, account["account_id"], adjustment, author)
+        of = (query.connection, vault, query.ledger, account["account_id"], adjustment, author)
+        if DRY_RUN.of(request):
+            return await dry_run_response(query, plan_reversal(*of))
+        adjusted = await reverse(*of)
         return _adjustment_response(request, adjusted)
 
 
@@ -131,6 +131,7 @@ OPERATIONS = (
         "POST",
         ADJUSTMENTS_PATH,
         post_adjustment,
+        DRY_RUN,
         tag="adjustments",
         body=AdjustmentBody,
         answer=AdjustmentResultAnswer,
@@ -142,6 +143,7 @@ OPERATIONS = (
         "POST",
         f"{ADJUSTMENTS_PATH}/{{adjustment}}/reversal",
         post_reversal,
+        DRY_RUN,
         tag="adjustments",
         body=Authored,
         answer=AdjustmentResultAnswer,

@@ -5,12 +5,13 @@ from msgspec import Struct
 
 from projections.engine.conflicts import DEFAULT_POLICY, POLICIES, policies_of
 from service.api.answers.reconciliation import Policies, PolicyName, PolicySet
+from service.api.dry_runs import DRY_RUN, dry_run_response
 from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import read_json_body
 from service.api.requests.open_query import open_query
 from service.api.responses import json_response, page_response
-from service.operations.conflict_policy import set_conflict_policy
+from service.operations.conflict_policy import plan_with_facts, set_conflict_policy
 
 
 async def list_policies(request: web.Request) -> web.Response:
@@ -34,12 +35,14 @@ async def put_policy(request: web.Request) -> web.Response:
     """
     source, kind = request.match_info["source"], request.match_info["kind"]
     body = await read_json_body(request, PolicyBody)
-    async with open_query(request, "admin") as query:
+    is_dry_run = DRY_RUN.of(request)
+    async with open_query(request, "admin", heavy=is_dry_run) as query:
         context = request.app[APP_CONTEXT]
         by = f"key {query.key_id}"
-        policy_set = await set_conflict_policy(
-            query.connection, context.vault, query.ledger, source, kind, body.policy, by=by
-        )
+        of = (query.connection, context.vault, query.ledger, source, kind, body.policy)
+        if is_dry_run:
+            return await dry_run_response(query, plan_with_facts(*of, by=by), with_liability=True)
+        policy_set = await set_conflict_policy(*of, by=by)
         context.progress.notify_appended()
         return json_response(policy_set._asdict())
 
@@ -50,6 +53,7 @@ OPERATIONS = (
         "PUT",
         "/v1/reconciliation/policies/{source}/{kind}",
         put_policy,
+        DRY_RUN,
         tag="reconciliation",
         body=PolicyBody,
         answer=PolicySet,

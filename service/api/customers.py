@@ -5,6 +5,7 @@ from msgspec import Struct
 
 from ledger.errors import RequestInvalid
 from service.api.answers.customers import CustomerDetails, CustomerFoundPage, Erasure, Unmerge
+from service.api.dry_runs import DRY_RUN, dry_run_response
 from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import Authored, read_json_body
@@ -12,8 +13,8 @@ from service.api.requests.open_query import open_query, parse_as_of
 from service.api.requests.parameters import LIMIT, PAGE, TIMES, text
 from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor
-from service.operations.erase import erase, is_known
-from service.operations.unmerge import unmerge
+from service.operations.erase import erase, is_known, plan_erasure
+from service.operations.unmerge import plan_unmerge, unmerge
 from service.queries.customers import find_survivor, load_customer
 from service.queries.freshness import freshness
 from service.queries.references import expand_reference, require_single
@@ -114,7 +115,10 @@ async def erase_customer(request: web.Request) -> web.Response:
         ]
         customer = require_single(known, name)
         by = f"key {query.key_id}"
-        outcome = await erase(query.connection, context.vault, query.ledger, customer, by=by, reason=reason)
+        of = (query.connection, context.vault, query.ledger, customer)
+        if DRY_RUN.of(request):
+            return await dry_run_response(query, plan_erasure(*of, by=by, reason=reason))
+        outcome = await erase(*of, by=by, reason=reason)
         context.progress.notify_appended()
         return json_response(outcome._asdict())
 
@@ -134,7 +138,10 @@ async def unmerge_customer(request: web.Request) -> web.Response:
             if await is_known(query.connection, query.ledger, reference)
         ]
         customer = require_single(known, name)
-        outcome = await unmerge(query.connection, context.vault, query.ledger, customer, body.author_of(query))
+        of = (query.connection, context.vault, query.ledger, customer, body.author_of(query))
+        if DRY_RUN.of(request):
+            return await dry_run_response(query, plan_unmerge(*of))
+        outcome = await unmerge(*of)
         context.progress.notify_appended()
         return json_response(outcome._asdict())
 
@@ -149,6 +156,10 @@ REASON_CHARACTERS_MAX = 500
 OPERATIONS = (
     get("/v1/customers", find_customers, *LOOKUP_PARAMETERS, *PAGE, tag="customers", answer=CustomerFoundPage),
     get("/v1/customers/{id}", get_customer, *TIMES, tag="customers", answer=CustomerDetails),
-    change("POST", "/v1/customers/{id}/erasure", erase_customer, tag="customers", body=ErasureBody, answer=Erasure),
-    change("POST", "/v1/customers/{id}/unmerge", unmerge_customer, tag="customers", body=Authored, answer=Unmerge),
+    change(
+        "POST", "/v1/customers/{id}/erasure", erase_customer, DRY_RUN, tag="customers", body=ErasureBody, answer=Erasure
+    ),
+    change(
+        "POST", "/v1/customers/{id}/unmerge", unmerge_customer, DRY_RUN, tag="customers", body=Authored, answer=Unmerge
+    ),
 )

@@ -7,13 +7,14 @@ from aiohttp import web
 from projections.order_items import ORDER_ITEMS
 from projections.queries.as_of import load_known
 from service.api.answers.system import Order, Refund
+from service.api.dry_runs import DRY_RUN, dry_run_response
 from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import Authored, read_json_body
 from service.api.requests.open_query import open_query, parse_as_of
 from service.api.requests.parameters import TIMES
 from service.api.responses import json_response
-from service.operations.refund import post_refund
+from service.operations.refund import plan_refund, post_refund
 from service.queries.freshness import freshness
 from service.queries.references import expand_reference, require_single
 from service.queries.subjects import fold_first_row, former_subjects, row_json
@@ -76,14 +77,17 @@ async def post_item_refund(request: web.Request) -> web.Response:
         rows = await query.connection.fetch(ITEM, query.ledger.ledger_id, refs)
         item = require_single(sorted(row["subject"] for row in rows), name)
         author = body.author_of(query)
-        refund = await post_refund(
-            query.connection, context.vault, query.ledger, item, author, reference=body.reference
-        )
+        of = (query.connection, context.vault, query.ledger, item, author)
+        if DRY_RUN.of(request):
+            return await dry_run_response(query, plan_refund(*of, reference=body.reference))
+        refund = await post_refund(*of, reference=body.reference)
         context.progress.notify_appended()
         return json_response(refund._asdict())
 
 
 OPERATIONS = (
     get("/v1/orders/{id}", get_order, *TIMES, tag="orders", answer=Order),
-    change("POST", "/v1/order-items/{id}/refund", post_item_refund, tag="orders", body=RefundBody, answer=Refund),
+    change(
+        "POST", "/v1/order-items/{id}/refund", post_item_refund, DRY_RUN, tag="orders", body=RefundBody, answer=Refund
+    ),
 )

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from ledger.vendors.internal.programme_terms import TermsInput
 from service.api.answers.finance import ProgrammeDetails, ProgrammePage, TermsSet
+from service.api.dry_runs import DRY_RUN, dry_run_response
 from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import read_json_body
@@ -15,7 +16,7 @@ from service.api.requests.open_query import open_query, parse_as_of
 from service.api.requests.parameters import LIMIT, PAGE, TIMES
 from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor
-from service.operations.programme_terms import PROGRAMMES, VERSIONS, set_terms
+from service.operations.programme_terms import PROGRAMMES, VERSIONS, plan_terms, set_terms
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
@@ -68,9 +69,13 @@ async def post_terms(request: web.Request) -> web.Response:
     name = request.match_info["id"]
     context = request.app[APP_CONTEXT]
     terms = await read_json_body(request, dict[str, Any])
-    async with open_query(request, "admin") as query:
+    is_dry_run = DRY_RUN.of(request)
+    async with open_query(request, "admin", heavy=is_dry_run) as query:
         programme = name if name.count(":") == 2 else await find_programme(query, name)
         by = f"key {query.key_id}"
+        if is_dry_run:
+            plan = plan_terms(context.vault, query.ledger, programme, terms, by=by)
+            return await dry_run_response(query, plan, with_liability=True)
         terms_set = await set_terms(query.connection, context.vault, query.ledger, programme, terms, by=by)
         context.progress.notify_appended()
         return json_response(terms_set._asdict())
@@ -95,5 +100,7 @@ def _version_json(version: Mapping[str, Any]) -> dict[str, Any]:
 OPERATIONS = (
     get("/v1/programmes", list_programmes, *TIMES, *PAGE, tag="programmes", answer=ProgrammePage),
     get("/v1/programmes/{id}", get_programme, *TIMES, tag="programmes", answer=ProgrammeDetails),
-    change("POST", "/v1/programmes/{id}/terms", post_terms, tag="programmes", body=TermsInput, answer=TermsSet),
+    change(
+        "POST", "/v1/programmes/{id}/terms", post_terms, DRY_RUN, tag="programmes", body=TermsInput, answer=TermsSet
+    ),
 )

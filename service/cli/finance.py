@@ -25,8 +25,9 @@ from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, run_with_connection
 from service.finance.export_formats import FORMATS, to_beancount, to_csv, to_ndjson
 from service.finance.liability import Liability, count_unbalanced, liability_row_json, read_trial_balance
+from service.finance.period_close import close_period, reopen_period
 from service.finance.period_report import PERIODS, period_json
-from service.finance.periods import close_period, read_liability, reopen_period
+from service.finance.periods import read_liability
 from service.finance.requests import parse_period, parse_roll_forward
 from service.formatting import encode_json
 from service.queries.as_of_query import parse_as_of_params

@@ -1,8 +1,7 @@
-"""Closes accounting periods. A closed month is answered as known at its closing, and never changes.
+"""Reads accounting periods. A closed month is answered as known at its closing, and never changes.
 
 Later reports of a closed month do not change it. The next period shows their sum as `prior_period`, so each opening
-equals the previous closing. prior_period_items() lists the accounts. Closing is an internal event, and so is reopening
-the last closed month.
+equals the previous closing. prior_period_items() lists the accounts.
 """
 
 from calendar import monthrange
@@ -11,17 +10,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from ledger import clock
 from ledger.background import give_way
 from ledger.database import Connection
-from ledger.decimals import format_decimal
-from ledger.errors import PeriodNotClosable
-from ledger.privacy.vault import Vault
-from ledger.store.append import append
-from ledger.store.registry import Ledger
 from projections.accounts import ACCOUNTS
 from projections.accounts.account import ZERO
-from projections.engine import store
 from projections.engine.programme_terms import load_terms
 from projections.programme_terms import Terms
 from projections.queries.account_history import changed_since, load_histories, snapshot
@@ -40,13 +32,11 @@ from projections.queries.roll_forward import (
     sum_vintages,
 )
 from service.finance.liability import Liability, roll_forward
-from service.operations.record import build_event
 
 CLOSED = """
     SELECT subject, first_day, last_day, known_position FROM periods
      WHERE ledger_id = $1 AND status = 'closed' ORDER BY last_day
 """
-PERIOD = "SELECT * FROM periods WHERE ledger_id = $1 AND subject = $2"
 ITEMS_MAX = 10_000
 
 
@@ -206,64 +196,6 @@ def split_by_closing(
     if first <= query.last:
         found.append((first, query.last, now))
     return found
-
-
-async def close_period(connection: Connection, vault: Vault, ledger: Ledger, period: str, *, by: str) -> int:
-    """Close a month ("2026-03") as its rows are known now. Return the position of the event.
-
-    Raises PeriodNotClosable if the month is not over, or if it or a later month is closed.
-    """
-    first, last = month_bounds(period)
-    ledger_id = ledger.ledger_id
-    for closed_period in await closed_periods(connection, ledger_id):
-        if closed_period.last_day >= first:
-            raise PeriodNotClosable(f"{closed_period.period} is closed")
-    known = await store.read_checkpoint(connection, ledger_id)
-    done = await read_liability(connection, ledger_id, RollForwardQuery(first, last, monthly=True), None, now=known)
-    terms = await load_terms(connection, ledger_id, ACCOUNTS, known)
-    now = clock.now()
-    zones = {"UTC", *(terms.zone(row.key.programme, now) for row in done.totals)}
-    if any(last_instant(last, zone) >= now for zone in zones):
-        raise PeriodNotClosable(f"{period} is not over")
-    row = await connection.fetchrow(PERIOD, ledger_id, period)
-    fields = {
-        "period": period,
-        "first_day": first.isoformat(),
-        "last_day": last.isoformat(),
-        "known_position": known,
-        "totals": [
-            {
-                "programme": total.key.programme,
-                "unit": total.key.unit,
-                "opening": format_decimal(total.opening),
-                "closing": format_decimal(total.closing),
-            }
-            for total in done.totals
-        ],
-        "by": by,
-    }
-    return await _append(connection, vault, ledger, "periodClosed", period, row, fields)
-
-
-async def reopen_period(connection: Connection, vault: Vault, ledger: Ledger, period: str, *, by: str) -> int:
-    """Reopen the last closed month. Return the position of the event. Raises PeriodNotClosable for any other month."""
-    closed = await closed_periods(connection, ledger.ledger_id)
-    if not closed or closed[-1].period != period:
-        raise PeriodNotClosable(f"{period} is not the last closed period")
-    row = await connection.fetchrow(PERIOD, ledger.ledger_id, period)
-    return await _append(connection, vault, ledger, "periodReopened", period, row, {"period": period, "by": by})
-
-
-async def _append(
-    connection: Connection, vault: Vault, ledger: Ledger, kind: str, period: str, row: Any, fields: Mapping[str, Any]
-) -> int:
-    """Append an event with a key unique to the period and the number of its reopenings. Of two concurrent requests the
-    second is a conflict.
-    """
-    times = row["reopenings"] if row is not None else 0
-    delivery = build_event(vault, ledger, kind, f"{kind}-{period}-{times}", **fields)
-    [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
-    return appended.position
 
 
 async def prior_period_items(

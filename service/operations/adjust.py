@@ -6,7 +6,7 @@ encrypted under the customer's key. The adjustment itself and the API key that m
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from ledger.vendors.fields import LATEST_DAY
 from projections.accounts import ACCOUNTS
 from projections.engine.programme_terms import load_terms
 from projections.programme_terms import programme_ref
-from service.operations.record import build_event, event_key_of
+from service.operations.record import Planned, build_event, event_key_of
 
 ID = re.compile(r"[A-Za-z0-9._~:+-]{1,200}")
 TEXT_CHARACTERS_MAX = 500
@@ -60,12 +60,15 @@ class Author(NamedTuple):
 
 
 class AdjustmentResult(NamedTuple):
-    """Result of an adjustment or a reversal. `outcome` is "appended", or "duplicate" if it was made before."""
+    """Result of an adjustment or a reversal. `outcome` is "appended", or "duplicate" if it was made before.
+
+    `position` is None in a dry run.
+    """
 
     adjustment: str
     account: str
     points: Decimal
-    position: int
+    position: int | None
     outcome: str
 
 
@@ -80,7 +83,25 @@ async def adjust(
     adjustment: str | None = None,
     expires_on: date | None = None,
 ) -> AdjustmentResult:
-    """Add points to an account or take them away. `points` None adopts the vendor's claim as projected now.
+    """Add points to an account or take them away; see `plan_adjustment`."""
+    plan = plan_adjustment(
+        connection, vault, ledger, account_id, points, author, adjustment=adjustment, expires_on=expires_on
+    )
+    return await _record(connection, vault, ledger, plan)
+
+
+async def plan_adjustment(
+    connection: Connection,
+    vault: Vault,
+    ledger: Ledger,
+    account_id: str,
+    points: Decimal | None,
+    author: Author,
+    *,
+    adjustment: str | None = None,
+    expires_on: date | None = None,
+) -> Planned[AdjustmentResult]:
+    """Plan to add points to an account or to take them away. `points` None adopts the vendor's claim as projected now.
     `expires_on`, for added points, is today or later in the programme's time zone.
 
     Raises SubjectUnknown, RequestInvalid, NothingToAdopt; AdjustmentDiffers if the id belongs to another adjustment.
@@ -89,22 +110,32 @@ async def adjust(
     adjustment = _checked_id(adjustment or secrets.token_hex(16))
     if points == 0:
         raise RequestInvalid("points must not be 0")
+    row = await connection.fetchrow(ACCOUNT, ledger.ledger_id, account_id)
+    if row is None:
+        raise SubjectUnknown(account_id)
+    body = adjustment_body(row, points, author, expires_on)
+    made = await _find_adjustment(connection, vault, ledger, adjustment)
+    if made is not None:
+        return Planned(_repeated_result(made, body))
+    if points is None and not row["drift"] and not row["missing"]:
+        raise NothingToAdopt(account_id)
+    if expires_on is not None:
+        await _check_day(connection, ledger, row, expires_on)
+    delivery = build_event(vault, ledger, "adjustmentMade", adjustment, **body)
+    return Planned(AdjustmentResult(adjustment, account_id, Decimal(body["points"]), None, "appended"), delivery)
+
+
+async def _record(
+    connection: Connection, vault: Vault, ledger: Ledger, plan: Awaitable[Planned[AdjustmentResult]]
+) -> AdjustmentResult:
+    """Make a plan and append its event, while nothing else is appended to the ledger."""
     async with connection.transaction():
         await connection.execute(LOCK, APPENDS, ledger.ledger_id)
-        row = await connection.fetchrow(ACCOUNT, ledger.ledger_id, account_id)
-        if row is None:
-            raise SubjectUnknown(account_id)
-        body = adjustment_body(row, points, author, expires_on)
-        made = await _find_adjustment(connection, vault, ledger, adjustment)
-        if made is not None:
-            return _repeated_result(made, body)
-        if points is None and not row["drift"] and not row["missing"]:
-            raise NothingToAdopt(account_id)
-        if expires_on is not None:
-            await _check_day(connection, ledger, row, expires_on)
-        delivery = build_event(vault, ledger, "adjustmentMade", adjustment, **body)
-        [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
-    return AdjustmentResult(adjustment, account_id, Decimal(body["points"]), *appended)
+        planned = await plan
+        if planned.delivery is None:
+            return planned.result
+        [[appended]] = await append(connection, vault, ledger.ledger_id, [planned.delivery])
+    return planned.result._replace(position=appended.position, outcome=appended.outcome)
 
 
 def adjustment_body(
@@ -137,23 +168,30 @@ async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[st
 async def reverse(
     connection: Connection, vault: Vault, ledger: Ledger, account_id: str, adjustment: str, author: Author
 ) -> AdjustmentResult:
-    """Reverse an adjustment of an account. After a merge, the account that now holds its points may be named too.
+    """Reverse an adjustment of an account; see `plan_reversal`."""
+    plan = plan_reversal(connection, vault, ledger, account_id, adjustment, author)
+    return await _record(connection, vault, ledger, plan)
+
+
+async def plan_reversal(
+    connection: Connection, vault: Vault, ledger: Ledger, account_id: str, adjustment: str, author: Author
+) -> Planned[AdjustmentResult]:
+    """Plan to reverse an adjustment of an account. After a merge, the account that now holds its points may be named
+    too.
 
     Raises SubjectUnknown or RequestInvalid.
     """
     author.check()
-    async with connection.transaction():
-        await connection.execute(LOCK, APPENDS, ledger.ledger_id)
-        made = await _find_adjustment(connection, vault, ledger, _checked_id(adjustment))
-        if made is None or not await _belongs_to(connection, ledger, made, account_id):
-            raise SubjectUnknown(adjustment)
-        where = {name: made[name] for name in ("holder", "programme", "unit", "customer")}
-        delivery = build_event(vault, ledger, "adjustmentReversed", adjustment, **where, **_reason_text(author))
-        before = await events_with_key(connection, ledger.ledger_id, delivery.events[0].event_key)
-        if before:
-            return AdjustmentResult(adjustment, account_id, -Decimal(made["points"]), before[0].position, "duplicate")
-        [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
-    return AdjustmentResult(adjustment, account_id, -Decimal(made["points"]), *appended)
+    made = await _find_adjustment(connection, vault, ledger, _checked_id(adjustment))
+    if made is None or not await _belongs_to(connection, ledger, made, account_id):
+        raise SubjectUnknown(adjustment)
+    where = {name: made[name] for name in ("holder", "programme", "unit", "customer")}
+    delivery = build_event(vault, ledger, "adjustmentReversed", adjustment, **where, **_reason_text(author))
+    before = await events_with_key(connection, ledger.ledger_id, delivery.events[0].event_key)
+    points = -Decimal(made["points"])
+    if before:
+        return Planned(AdjustmentResult(adjustment, account_id, points, before[0].position, "duplicate"))
+    return Planned(AdjustmentResult(adjustment, account_id, points, None, "appended"), delivery)
 
 
 async def _find_adjustment(

@@ -16,7 +16,7 @@ from ledger.store.registry import Ledger, list_ledgers
 from projections.accounts import ACCOUNTS, Wallet
 from projections.engine.groups import connected_components, groups_of
 from projections.queries.as_of import AsOf, fold_known, load_known
-from service.operations.record import record_event
+from service.operations.record import Planned, build_event, record_plan
 
 POLL_SECONDS = 2.0
 STATEMENT_SECONDS_MAX = 30.0
@@ -29,6 +29,11 @@ KNOWN = """
         OR EXISTS (SELECT FROM customers WHERE ledger_id = $1 AND subject = ANY ($2))
         OR EXISTS (SELECT FROM accounts WHERE ledger_id = $1 AND customer = ANY ($2))
 """
+COUNT_ERASABLE = """
+    SELECT count(*) FROM unnest($2::text[]) AS named (subject)
+     WHERE EXISTS (SELECT FROM ledger.personal_keys k WHERE k.ledger_id = $1 AND k.subject = named.subject)
+        OR EXISTS (SELECT FROM ledger.personal_index i WHERE i.ledger_id = $1 AND i.subject = named.subject)
+"""
 TO_ERASE = """
     SELECT subject, deletion_request FROM customers
      WHERE ledger_id = $1 AND deletion_approved_at IS NOT NULL
@@ -40,7 +45,10 @@ _log = logging.getLogger(__name__)
 
 
 class ErasureResult(NamedTuple):
-    """Result of an erasure. `position` is the position of its event; None if there was nothing left to erase."""
+    """Result of an erasure: the merged customers, the number of destroyed keys, and the position of the event.
+
+    The position is None if there was nothing left to erase, and in a dry run.
+    """
 
     customers: Sequence[str]
     destroyed: int
@@ -60,12 +68,31 @@ async def erase(
     async with connection.transaction():
         destroyed = [await connection.fetchval(ERASE_PERSON, ledger.ledger_id, one) for one in customers]
         vault.clear_key_cache(ledger.ledger_id)
-        if not any(destroyed):
-            return ErasureResult(customers, 0, None)
-        position = await record_event(
-            connection, vault, ledger, "customerErased", customers=customers, by=by, reason=reason
-        )
-    return ErasureResult(customers, sum(destroyed), position)
+        planned = _plan(vault, ledger, customers, sum(destroyed), by=by, reason=reason)
+        return await record_plan(connection, vault, ledger, planned)
+
+
+async def plan_erasure(
+    connection: Connection, vault: Vault, ledger: Ledger, customer: str, *, by: str, reason: str
+) -> Planned[ErasureResult]:
+    """Plan to erase a customer: the same result and event, and no key is destroyed.
+
+    Raises SubjectUnknown if nothing is known about the customer.
+    """
+    if not await is_known(connection, ledger, customer):
+        raise SubjectUnknown(customer)
+    customers = await merged_customers(connection, ledger, customer)
+    erasable: int = await connection.fetchval(COUNT_ERASABLE, ledger.ledger_id, customers)
+    return _plan(vault, ledger, customers, erasable, by=by, reason=reason)
+
+
+def _plan(
+    vault: Vault, ledger: Ledger, customers: Sequence[str], destroyed: int, *, by: str, reason: str
+) -> Planned[ErasureResult]:
+    result = ErasureResult(customers, destroyed, None)
+    if not destroyed:
+        return Planned(result)
+    return Planned(result, build_event(vault, ledger, "customerErased", customers=customers, by=by, reason=reason))
 
 
 async def is_known(connection: Connection, ledger: Ledger, customer: str) -> bool:

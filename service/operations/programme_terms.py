@@ -11,7 +11,7 @@ from ledger.store.registry import Ledger
 from ledger.vendors import VENDORS
 from ledger.vendors.fields import as_id
 from ledger.vendors.internal.programme_terms import TermsInput
-from service.operations.record import record_event
+from service.operations.record import Planned, build_event, record_plan
 
 # Programmes with terms or accounts. The names of accounts are found by skipping through the index.
 PROGRAMMES = """
@@ -38,16 +38,21 @@ VERSIONS = (
 
 
 class TermsChange(NamedTuple):
-    """The programme, and the position of the event."""
+    """The programme, and the position of the event; None in a dry run."""
 
     programme: str
-    position: int
+    position: int | None
 
 
 async def set_terms(
     connection: Connection, vault: Vault, ledger: Ledger, programme: str, terms: Any, *, by: str
 ) -> TermsChange:
-    """Set the terms of a programme (source:org:programme). The ledger may not know the programme yet.
+    """Set the terms of a programme; see `plan_terms`."""
+    return await record_plan(connection, vault, ledger, await plan_terms(vault, ledger, programme, terms, by=by))
+
+
+async def plan_terms(vault: Vault, ledger: Ledger, programme: str, terms: Any, *, by: str) -> Planned[TermsChange]:
+    """Plan to set the terms of a programme (source:org:programme). The ledger may not know the programme yet.
 
     Raises RequestInvalid if the name or the terms are invalid.
     """
@@ -61,10 +66,8 @@ async def set_terms(
         raise RequestInvalid(
             "; ".join(_sentence(terms, error) for error in invalid.errors(include_input=False))
         ) from None
-    position = await record_event(
-        connection, vault, ledger, "programmeTermsSet", programme=programme, terms=terms, by=by
-    )
-    return TermsChange(programme, position)
+    delivery = build_event(vault, ledger, "programmeTermsSet", programme=programme, terms=terms, by=by)
+    return Planned(TermsChange(programme, None), delivery)
 
 
 def _sentence(terms: Any, error: Any) -> str:

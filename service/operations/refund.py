@@ -12,7 +12,7 @@ from ledger.facts.holds import HoldRefundDue
 from ledger.privacy.vault import Vault
 from ledger.store.registry import Ledger
 from service.operations.adjust import Author
-from service.operations.record import record_event
+from service.operations.record import Planned, build_event, record_plan
 
 REFERENCE = re.compile(r"[A-Za-z0-9._~:+/-]{1,200}")
 
@@ -24,17 +24,25 @@ DUE = """
 
 
 class RefundResult(NamedTuple):
-    """The item, the points given back, and the position of the event."""
+    """The item, the points given back, and the position of the event; None in a dry run."""
 
     item: str
     points: Decimal
-    position: int
+    position: int | None
 
 
 async def post_refund(
     connection: Connection, vault: Vault, ledger: Ledger, item: str, author: Author, *, reference: str = ""
 ) -> RefundResult:
-    """Record that the points due for an item, as projected now, were given back. `reference` names the payment.
+    """Record that the points due for an item were given back; see `plan_refund`."""
+    planned = await plan_refund(connection, vault, ledger, item, author, reference=reference)
+    return await record_plan(connection, vault, ledger, planned)
+
+
+async def plan_refund(
+    connection: Connection, vault: Vault, ledger: Ledger, item: str, author: Author, *, reference: str = ""
+) -> Planned[RefundResult]:
+    """Plan to record that the points due for an item, as projected now, were given back. `reference` names the payment.
 
     Raises SubjectUnknown; RequestInvalid if nothing is due, or author or reason is missing.
     """
@@ -48,8 +56,7 @@ async def post_refund(
     if row["refund"] != "due" or due is None:
         raise RequestInvalid(f"no refund is due for {item}")
     points: Decimal = row["refund_due"]
-    position = await record_event(
-        connection,
+    delivery = build_event(
         vault,
         ledger,
         "refundPosted",
@@ -65,7 +72,7 @@ async def post_refund(
         author=author.author,
         reason=author.reason,
     )
-    return RefundResult(item, points, position)
+    return Planned(RefundResult(item, points, None), delivery)
 
 
 async def _due(connection: Connection, ledger: Ledger, holder: str | None, item: str) -> HoldRefundDue | None:

@@ -7,7 +7,7 @@ from ledger.errors import RequestInvalid, SubjectUnknown
 from ledger.privacy.vault import Vault
 from ledger.store.registry import Ledger
 from service.operations.adjust import Author
-from service.operations.record import record_event
+from service.operations.record import Planned, build_event, record_plan
 
 MERGED_INTO = "SELECT merged_into FROM customers WHERE ledger_id = $1 AND subject = $2"
 
@@ -17,15 +17,23 @@ ENDED_TIERS = """
 
 
 class UnmergeResult(NamedTuple):
-    """The two customers of the undone merge, and the position of the event."""
+    """The two customers of the undone merge, and the position of the event; None in a dry run."""
 
     customer: str
     survivor: str
-    position: int
+    position: int | None
 
 
 async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer: str, author: Author) -> UnmergeResult:
-    """Undo the merge of a customer into another, as projected now. The customer's remaining points return to them.
+    """Undo the merge of a customer into another; see `plan_unmerge`."""
+    return await record_plan(connection, vault, ledger, await plan_unmerge(connection, vault, ledger, customer, author))
+
+
+async def plan_unmerge(
+    connection: Connection, vault: Vault, ledger: Ledger, customer: str, author: Author
+) -> Planned[UnmergeResult]:
+    """Plan to undo the merge of a customer into another, as projected now. The customer's remaining points return to
+    them.
 
     Raises SubjectUnknown; RequestInvalid if the customer is not merged, or author or reason is missing.
     """
@@ -37,8 +45,7 @@ async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer
     if survivor is None:
         raise RequestInvalid(f"{customer} is not merged into another customer")
     ended = await connection.fetch(ENDED_TIERS, ledger.ledger_id, customer, survivor)
-    position = await record_event(
-        connection,
+    delivery = build_event(
         vault,
         ledger,
         "customersUnmerged",
@@ -49,4 +56,4 @@ async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer
         author=author.author,
         reason=author.reason,
     )
-    return UnmergeResult(customer, survivor, position)
+    return Planned(UnmergeResult(customer, survivor, None), delivery)

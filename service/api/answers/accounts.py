@@ -18,6 +18,7 @@ from service.api.answers.fields import (
     page_of,
     row_fields,
 )
+from service.api.answers.previews import Previewed, RecordedPosition
 from service.api.answers.subjects import STEPS, Fields, StepEvent, StepRule
 
 
@@ -170,5 +171,6 @@ class AdjustmentResultAnswer(TypedDict):
     adjustment: str
     account: str
     points: Points
-    position: int
+    position: RecordedPosition
     outcome: Literal["appended", "duplicate"]
+    preview: NotRequired[Previewed]

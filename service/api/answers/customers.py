@@ -8,6 +8,7 @@ from projections.accounts import ACCOUNTS
 from projections.registry import PROJECTIONS
 from service.api.answers.accounts import Account
 from service.api.answers.fields import FRESH, answer_type, list_of, page_of
+from service.api.answers.previews import Previewed, RecordedPosition
 from service.api.answers.subjects import row_answer
 
 
@@ -49,7 +50,11 @@ class Erasure(TypedDict):
 
     customers: list[str]
     destroyed: int
-    position: Annotated[int | None, Meta(description="The position of the erasure; null if nothing was left to erase.")]
+    position: Annotated[
+        int | None,
+        Meta(description="The position of the erasure; null if nothing was left to erase, and in a dry run."),
+    ]
+    preview: NotRequired[Previewed]
 
 
 class Unmerge(TypedDict):
@@ -57,4 +62,5 @@ class Unmerge(TypedDict):
 
     customer: str
     survivor: str
-    position: int
+    position: RecordedPosition
+    preview: NotRequired[Previewed]

@@ -19,6 +19,7 @@ from service.api.answers.fields import (
     page_of,
     row_fields,
 )
+from service.api.answers.previews import Previewed, RecordedPosition
 
 TermsVersion: Any = answer_type(
     "TermsVersion", row_fields(ProgrammeRow), description="One version of a programme's terms."
@@ -47,7 +48,8 @@ class TermsSet(TypedDict):
     """The programme, and the position of its new terms."""
 
     programme: str
-    position: int
+    position: RecordedPosition
+    preview: NotRequired[Previewed]
 
 
 class ProgrammeLapse(TypedDict):
@@ -196,4 +198,5 @@ class PeriodChanged(TypedDict):
     """A month that was closed or reopened, and the position of the event."""
 
     period: Month
-    position: int
+    position: RecordedPosition
+    preview: NotRequired[Previewed]

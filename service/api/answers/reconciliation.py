@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from msgspec import Meta
 
 from service.api.answers.fields import FRESH, Cursor, Freshness, Hex, Points, Time, answer_type, list_of
+from service.api.answers.previews import Previewed
 from service.reconciliation.lists import OpenList
 
 
@@ -170,6 +171,7 @@ class PolicySet(TypedDict):
     policy: PolicyName
     conflicts: int
     position: int | None
+    preview: NotRequired[Previewed]
 
 
 class ParkedRetried(Freshness):

@@ -13,6 +13,7 @@ from service.api.answers.fields import (
     Truncated,
     answer_type,
 )
+from service.api.answers.previews import Previewed, RecordedPosition
 from service.api.answers.subjects import row_answer
 
 OrderItem: Any = row_answer(ORDER_ITEMS.tables[0])
@@ -34,7 +35,8 @@ class Refund(TypedDict):
 
     item: str
     points: Points
-    position: int
+    position: RecordedPosition
+    preview: NotRequired[Previewed]
 
 
 Comparison: Any = answer_type(

@@ -1,0 +1,120 @@
+"""`dry_run=true`: the answer of the operation with its effects, and nothing is recorded."""
+
+from typing import Any
+
+from tests.service.operations.test_adjustments import CHAIN, digest_now, key_of
+from tests.support.client import TenantClient, serving
+from tests.support.payloads import issued, merged, redeemed, sample
+
+ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
+AUTHOR = {"author": "Jane Roe", "reason": "Ann showed her receipt"}
+TERMS = {
+    "effective_from": "2023-11-01",
+    "time_zone": "UTC",
+    "expiry": {"rule": "fixed", "days": 30},
+    "existing_lots": True,
+    "points_to_currency": {"ratio": "0.5", "currency": "INR"},
+}
+
+
+async def ask_dry(acme: TenantClient, key: str, method: str, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+    given = {"Authorization": f"Bearer {key}", **headers}
+    response = await acme.client.request(method, path, params={"dry_run": "true"}, json=body, headers=given)
+    return response.status, await response.json()
+
+
+def effect(preview: Any, table: str, column: str) -> list[tuple[Any, Any]]:
+    """Return a column before and after, of each previewed row of a table."""
+    return [
+        (row["before"] and row["before"][column], row["after"] and row["after"][column])
+        for row in preview["rows"]
+        if row["table"] == table
+    ]
+
+
+async def test_a_dry_run_of_an_adjustment_shows_the_balance_and_records_nothing(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (issued("a", 0, 1, 300), redeemed("b", 10, 1, 100)):
+            await acme.deliver(body)
+        admin = await key_of(dsn, acme, "admin")
+        before = await digest_now(dsn, acme)
+        asked = {"points": "-50", "adjustment": "case-1", **AUTHOR}
+
+        status, shown = await ask_dry(acme, admin, "POST", f"{ACCOUNT}/adjustments", asked)
+        again, _ = await ask_dry(acme, admin, "POST", f"{ACCOUNT}/adjustments", asked)
+
+        assert (status, again, shown["position"], shown["outcome"]) == (200, 200, None, "appended")
+        assert effect(shown["preview"], "accounts", "available") == [("200", "150")]
+        assert effect(shown["preview"], "adjustments", "made_by") == [(None, "key " + admin.split("_")[1])]
+        assert await digest_now(dsn, acme) == before
+        assert (await acme.ask_now("/v1/projections"))["ledger_position"] == 2
+        response = await acme.client.post(
+            f"{ACCOUNT}/adjustments", json=asked, headers={"Authorization": f"Bearer {admin}"}
+        )
+        made = await response.json()
+        del shown["preview"]
+        assert (response.status, made) == (201, {**shown, "position": 3})
+
+
+async def test_a_dry_run_of_an_adjustment_that_was_made_shows_the_first_and_no_effect(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(issued("a", 0, 1, 300))
+        admin = await key_of(dsn, acme, "admin")
+        asked = {"points": "7", "adjustment": "case-1", **AUTHOR}
+        bearer = {"Authorization": f"Bearer {admin}"}
+        await (await acme.client.post(f"{ACCOUNT}/adjustments", json=asked, headers=bearer)).json()
+
+        _, shown = await ask_dry(acme, admin, "POST", f"{ACCOUNT}/adjustments", asked)
+        status, differs = await ask_dry(acme, admin, "POST", f"{ACCOUNT}/adjustments", {**asked, "points": "8"})
+
+        assert (shown["position"], shown["outcome"], shown["preview"]["rows"]) == (2, "duplicate", [])
+        assert (status, differs["type"]) == (422, "/v1/errors/adjustment-differs")
+
+
+async def test_a_dry_run_of_terms_and_of_a_policy_shows_accounts_and_liability(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (issued("a", 5, 1, 10), issued("a", 9, 1, 99), issued("b", 9, 2, 7)):
+            await acme.deliver(body)
+        admin = await key_of(dsn, acme, "admin")
+        before = await digest_now(dsn, acme)
+
+        _, terms = await ask_dry(acme, admin, "POST", "/v1/programmes/capillary:9001:77/terms", TERMS)
+        _, policy = await ask_dry(
+            acme, admin, "PUT", "/v1/reconciliation/policies/capillary/pointsIssued", {"policy": "latest"}
+        )
+
+        assert (terms["position"], terms["preview"]["accounts_changed"]) == (None, 2)
+        assert terms["preview"]["liability"] == [
+            {
+                "programme": "capillary:9001:77",
+                "unit": "points",
+                "before": {"points": "17", "value": None, "currency": None},
+                "after": {"points": "0", "value": "0", "currency": "INR"},
+            }
+        ]
+        assert (policy["position"], policy["conflicts"], policy["preview"]["accounts_changed"]) == (None, 1, 1)
+        [liability] = policy["preview"]["liability"]
+        assert (liability["before"]["points"], liability["after"]["points"]) == ("17", "106")
+        assert await digest_now(dsn, acme) == before
+
+
+async def test_every_other_operation_has_a_dry_run_that_records_nothing(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (*CHAIN, issued("d", 200, 2, 7), merged("m", 300, 2, 1)):
+            await acme.deliver(body)
+        await acme.deliver(sample("capillary", "customerAdded"))
+        admin = await key_of(dsn, acme, "admin")
+        before = await digest_now(dsn, acme)
+
+        _, adopted = await ask_dry(acme, admin, "POST", f"{ACCOUNT}/adjustments", {"adopt": True, **AUTHOR})
+        _, parted = await ask_dry(acme, admin, "POST", "/v1/customers/capillary:9001:2/unmerge", AUTHOR)
+        _, closed = await ask_dry(acme, admin, "POST", "/v1/periods/2023-11/close", None)
+        not_over, _ = await ask_dry(acme, admin, "POST", "/v1/periods/2199-11/close", None)
+        unknown, _ = await ask_dry(acme, admin, "POST", "/v1/customers/nobody/erasure", {})
+
+        assert effect(adopted["preview"], "accounts", "drift") == [("20", "0")]
+        assert sorted(after for _, after in effect(parted["preview"], "accounts", "available")) == ["7", "970"]
+        assert effect(closed["preview"], "periods", "status") == [(None, "closed")]
+        assert {one["position"] for one in (adopted, parted, closed)} == {None}
+        assert (not_over, unknown) == (409, 404)
+        assert await digest_now(dsn, acme) == before

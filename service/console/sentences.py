@@ -19,8 +19,8 @@ FATES = {
     "Removed": "were removed by hand in the source's system",
     "AdjustmentMade": "were taken off by an operator of this ledger",
     "AdjustmentReversed": "were taken off again, because an adjustment was reversed",
-    "HolderMergedAway": "moved to another customer, because the two customers were merged",
-    "HolderUnmerged": "went back to another customer, because a merge was undone",
+    "MergedAway": "moved to another customer, because the two customers were merged",
+    "UnmergedAway": "went back to another customer, because a merge was undone",
 }
 FATE_OTHERWISE = "left the account"
 
@@ -40,7 +40,11 @@ FOR_CUSTOMER = {
     "AdjustmentMade": "your balance was corrected by {signed} points",
     "AdjustmentReversed": "a correction of your balance was undone: {signed} points",
     "Opening": "your balance began with {points} points",
-    "HolderMerged": "{points} points of your other membership were added",
+    "Merged": "{points} points of your other membership were added",
+    "MergedAway": "{points} points moved to your other membership",
+    "Unmerged": "{points} points came back from your other membership",
+    "UnmergedAway": "{points} points went back to another membership",
+    "Removed": "{points} points were removed from your balance",
 }
 FOR_CUSTOMER_OTHERWISE = "your balance changed by {signed} points"
 

@@ -21,7 +21,7 @@ from service.console.proofs import ProofBadge, proof_badge
 from service.console.tables import PageColumn, PageTable
 from service.console.times import with_zone
 from service.console.visitors import VISITOR
-from service.parameters import parse_int, parse_time
+from service.parameters import parse_flag, parse_int, parse_time
 from service.queries.freshness import freshness
 
 EVENTS_PER_PAGE = 50
@@ -73,7 +73,8 @@ async def show_ledger(request: web.Request) -> Page:
             query.connection, query.ledger.ledger_id, after, EVENTS_PER_PAGE,
             kind=filters["kind"], source=filters["source"], since=since, until=until,
         )  # fmt: skip
-    rows = [event_row(header) for header in headers]
+    live = parse_flag(given.get("live"), "live")
+    rows = [event_row(header) for header in (reversed(headers) if live else headers)]
     following = headers[-1].position if len(headers) == EVENTS_PER_PAGE and headers[-1].position < last else None
     empty = (
         "No event after this position matches the filters."
@@ -81,7 +82,13 @@ async def show_ledger(request: web.Request) -> Page:
         else "This ledger is empty: no delivery has arrived yet."
     )
     table = PageTable("events", "Events", EVENT_COLUMNS, rows, empty, None if following is None else str(following))
-    values = {"following": following, "after": after, "last": last, "earlier": max(0, after - EVENTS_PER_PAGE)}
+    values = {
+        "live": live,
+        "following": None if live else following,
+        "after": after,
+        "last": last,
+        "earlier": max(0, after - EVENTS_PER_PAGE),
+    }
     return Page("ledger.html", "Ledger", (table,), values)
 
 
@@ -185,7 +192,7 @@ def _position(request: web.Request) -> int:
 
 
 ROUTES = [
-    page("/ledger", show_ledger, "after", "kind", "source", "since", "until"),
+    page("/ledger", show_ledger, "after", "kind", "source", "since", "until", "live"),
     page("/events/{position}", show_event),
     web.get("/events/{position}/proof", prove_event),
     action("/events/{position}", reveal_event, "reveal"),

@@ -31,7 +31,7 @@ FILL = {
     "position": ["1", "40"], "period": ["2023-11"], "lot": ["1-0"], "adjustment": ["a1"], "kind": ["pointsIssued"],
     "source": ["capillary"], "generation": ["1", "2"], "path": ["0/000"],
     "file": ["start.js"], "problem": ["scope-missing"], "asset": ["icon.svg"],
-    "projection": ["coupons", "order-items", "tiers", "transfers", "bills"],
+    "projection": ["coupons", "order-items", "tiers", "transfers", "bills"], "list": ["drift", "expiries", "parked"],
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.service.console.conftest import Served, Watched
+from tests.support.payloads import issued
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -18,6 +19,7 @@ ACCOUNT = f"{ANN}:77:points"
 SCREENS = {
     "home": "/console",
     "ledger": "/console/ledger?after=0",
+    "live ledger": "/console/ledger?live=true",
     "ledger without a match": "/console/ledger?kind=nothing",
     "event": "/console/events/2",
     "unread event": "/console/events/12",
@@ -179,4 +181,16 @@ async def test_a_look_at_the_audit_needs_a_reason_and_is_one_of_the_looks(watche
     await page.get_by_role("button", name="Show the looks").click()
 
     await expect(page.get_by_role("cell", name="yearly audit (console)")).to_be_visible()
+    assert watched.problems == []
+
+
+async def test_the_live_ledger_shows_an_event_as_it_arrives(watched: Watched, served: Served) -> None:
+    page = watched.page
+    await page.goto("/console/ledger")
+    await page.get_by_role("link", name="Follow live").click()
+
+    _, told = await served.acme.deliver(issued("live", 0, 103, 5))
+
+    position = told["events"][0]["position"]
+    await expect(page.get_by_role("link", name=f"#{position}", exact=True)).to_be_visible(timeout=20_000)
     assert watched.problems == []

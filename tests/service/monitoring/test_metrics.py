@@ -155,7 +155,7 @@ async def test_deliveries_that_a_full_database_refuses_are_counted(
         raise asyncpg.DiskFullError("could not extend file")
 
     async with serving(dsn, "acme") as [acme], scraping(acme, tmp_path) as url:
-        monkeypatch.setattr(appender, "append", full)
+        monkeypatch.setattr(appender, "append_replicated", full)
         status, _ = await acme.deliver(issued("a", 0, 1, 10))
 
         found = await scrape(url)

@@ -10,9 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from ledger import clock
 from ledger.background import give_way
 from ledger.database import Connection
-from ledger.events import Delivery, Event
-from ledger.facts import RecordedFact
-from ledger.intake.identify import KEY_BYTES
+from ledger.events import Event
 from ledger.intake.interpret import Interpretation, interpret_all
 from ledger.store.read import events_with_key, tail
 from projections.accounts import ACCOUNTS
@@ -48,12 +46,11 @@ class Preview(NamedTuple):
     liability: Sequence[LiabilityChange] | None = None
 
 
-class PreviewedDelivery(NamedTuple):
-    """The events of a delivery as they would be stored, their interpretations, and the facts that they change."""
+class ExpectedOutcome(NamedTuple):
+    """The outcome of an event if it were stored now. `position` is that of the stored event for a duplicate."""
 
-    events: Sequence[Event]
-    interpretations: Sequence[Interpretation]
-    change: FactChange
+    outcome: str
+    position: int | None
 
 
 async def preview_operation(
@@ -64,10 +61,9 @@ async def preview_operation(
         planned = await plan
         if planned.delivery is None:
             return planned.result, Preview(0, (), False, (), () if with_liability else None)
-        delivered = await interpret_delivery(connection, ledger_id, planned.delivery)
-        change = FactChange(
-            [*delivered.change.added, *planned.change.added], [*delivered.change.removed, *planned.change.removed]
-        )
+        events = planned.delivery.as_stored(clock.now(), await tail(connection, ledger_id) + 1)
+        facts = await resolve_events(connection, ledger_id, events, list(interpret_all(events)))
+        change = FactChange([*facts.added, *planned.change.added], [*facts.removed, *planned.change.removed])
         return planned.result, await preview_change(connection, ledger_id, change, with_liability=with_liability)
 
 
@@ -100,15 +96,15 @@ async def preview_change(
     return Preview(len(accounts), rows, truncated, parked[:ROWS_SHOWN_MAX], liability_changes)
 
 
-async def interpret_delivery(connection: Connection, ledger_id: int, delivery: Delivery) -> PreviewedDelivery:
-    """Interpret a delivery as if it were stored now. Conflicts with stored events are resolved by the policies."""
-    events = delivery.as_stored(clock.now(), await tail(connection, ledger_id) + 1)
-    interpretations = list(interpret_all(events))
+async def resolve_events(
+    connection: Connection, ledger_id: int, events: Sequence[Event], interpretations: Sequence[Interpretation]
+) -> FactChange:
+    """Return the facts that new events add and remove. Conflicts with stored events are resolved by the policies."""
     policies = await policies_of_generation(connection, ledger_id)
     kept: set[int] = set()
     removed: list[Event] = []
     for key in dict.fromkeys(event.event_key for event in events):
-        stored = await events_with_key(connection, ledger_id, key[:KEY_BYTES])
+        stored = await events_with_key(connection, ledger_id, key)
         resolved = _resolve(stored, [event for event in events if event.event_key == key], policies)
         kept |= resolved.kept
         removed += resolved.removed
@@ -118,8 +114,27 @@ async def interpret_delivery(connection: Connection, ledger_id: int, delivery: D
         if event.position in kept
         for fact in interpretation.facts
     ]
-    removed_facts: list[RecordedFact] = await facts_of(connection, ledger_id, removed)
-    return PreviewedDelivery(events, interpretations, FactChange(added, removed_facts))
+    return FactChange(added, await facts_of(connection, ledger_id, removed))
+
+
+async def expected_outcomes(connection: Connection, ledger_id: int, events: Sequence[Event]) -> list[ExpectedOutcome]:
+    """Return the outcome of each event of a delivery, compared by content.
+
+    Events that differ in personal values alone count as duplicates. To distinguish them, persons' keys would be needed.
+    """
+    outcomes = []
+    seen: dict[bytes, dict[bytes, int | None]] = {}
+    for event in events:
+        if event.event_key not in seen:
+            stored = await events_with_key(connection, ledger_id, event.event_key)
+            seen[event.event_key] = {one.content: one.position for one in reversed(stored)}
+        contents = seen[event.event_key]
+        if event.content in contents:
+            outcomes.append(ExpectedOutcome("duplicate", contents[event.content]))
+            continue
+        outcomes.append(ExpectedOutcome("conflict" if contents else "appended", None))
+        contents[event.content] = None
+    return outcomes
 
 
 class _Resolved(NamedTuple):

@@ -20,12 +20,14 @@ from service.api import (
     reconciliation,
     subjects,
     tlog,
+    webhook_tests,
     webhooks,
 )
 
 # The first route that matches is taken. Those of subjects have the widest patterns, so they are the last.
 OPERATIONS = (
     *webhooks.OPERATIONS,
+    *webhook_tests.OPERATIONS,
     *customers.OPERATIONS,
     *accounts.OPERATIONS,
     *programmes.OPERATIONS,

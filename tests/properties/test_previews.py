@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from ledger import clock
 from ledger.database import Connection
 from ledger.errors import NothingToAdopt, PeriodNotClosable, RequestInvalid, SubjectUnknown
+from ledger.events import Delivery
+from ledger.intake.interpret import interpret_all
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.store.append import append
+from ledger.store.read import tail
 from ledger.store.registry import Ledger, create_ledger
 from projections.engine.conflict_policies import follow_policies
 from projections.engine.conflicts import POLICIES
@@ -26,7 +29,7 @@ from service.finance.period_close import plan_close
 from service.operations.adjust import Author, plan_adjustment, plan_reversal
 from service.operations.conflict_policy import plan_with_facts
 from service.operations.erase import erase, plan_erasure
-from service.operations.preview import Preview, interpret_delivery, preview_change, preview_operation
+from service.operations.preview import Preview, preview_change, preview_operation, resolve_events
 from service.operations.programme_terms import plan_terms
 from service.operations.record import Planned, record_plan
 from service.operations.unmerge import plan_unmerge
@@ -159,6 +162,12 @@ async def start(connection: Connection, bodies: list[bytes], vault: Vault = VAUL
     return ledger
 
 
+async def preview_delivery(connection: Connection, ledger: Ledger, arriving: Delivery) -> Preview:
+    events = arriving.as_stored(clock.now(), await tail(connection, ledger.ledger_id) + 1)
+    change = await resolve_events(connection, ledger.ledger_id, events, list(interpret_all(events)))
+    return await preview_change(connection, ledger.ledger_id, change)
+
+
 @settings(max_examples=40)
 @given(data=st.data(), kind=st.sampled_from(FEASIBLE))
 async def test_the_preview_of_an_operation_is_what_then_happens(
@@ -196,8 +205,7 @@ async def test_the_preview_of_a_delivery_is_what_then_happens(connection: Connec
 
     stored, rows = await fingerprint(connection), await rows_of(connection, ledger.ledger_id)
     async with snapshot(connection):
-        delivered = await interpret_delivery(connection, ledger.ledger_id, arriving)
-        preview = await preview_change(connection, ledger.ledger_id, delivered.change)
+        preview = await preview_delivery(connection, ledger, arriving)
     assert await fingerprint(connection) == stored
 
     await append(connection, VAULT, ledger.ledger_id, [arriving])
@@ -212,8 +220,7 @@ async def test_the_preview_of_each_published_payload_is_what_then_happens(connec
     for body in samples(source):
         arriving = delivery(body, source, ledger.name)
         async with snapshot(connection):
-            delivered = await interpret_delivery(connection, ledger.ledger_id, arriving)
-            preview = await preview_change(connection, ledger.ledger_id, delivered.change)
+            preview = await preview_delivery(connection, ledger, arriving)
         await append(connection, VAULT, ledger.ledger_id, [arriving])
         await catch_up(connection, ledger.ledger_id)
         expected, rows = with_effects(rows, preview), await rows_of(connection, ledger.ledger_id)

@@ -1,10 +1,11 @@
 """Types of the effects that a dry run shows."""
 
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from service.api.answers.fields import Points
+from service.api.answers.fields import Points, Time
+from service.api.answers.ledger import EventFact, RepairMade
 
 RecordedPosition = Annotated[int | None, Meta(description="The position of the event; null if nothing was recorded.")]
 
@@ -59,3 +60,28 @@ class PreviewAnswer(TypedDict):
 
 
 Previewed = Annotated[PreviewAnswer, Meta(description="The effects. Only in a dry run.")]
+
+
+class TestedEvent(TypedDict):
+    """One event of a tested delivery. `position` is that of the stored event for a duplicate, null otherwise."""
+
+    position: int | None
+    outcome: Literal["appended", "duplicate", "conflict"]
+    kind: str
+    source: str
+    org: str
+    occurred_at: Time | None
+    payload: Annotated[Any, Meta(description="The delivered JSON, with markers for personal values.")]
+    facts: list[EventFact]
+    changed: Annotated[list[str], Meta(description="The subjects that the facts change.")]
+    unread: Literal["quarantined", "unrecognised"] | None
+    reason: str | None
+    repairs: list[RepairMade]
+
+
+class DeliveryTest(TypedDict):
+    """The events of a tested delivery, and their effects. Nothing was stored."""
+
+    ledger: str
+    events: list[TestedEvent]
+    preview: PreviewAnswer

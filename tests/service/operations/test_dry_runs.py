@@ -118,3 +118,43 @@ async def test_every_other_operation_has_a_dry_run_that_records_nothing(dsn: str
         assert {one["position"] for one in (adopted, parted, closed)} == {None}
         assert (not_over, unknown) == (409, 404)
         assert await digest_now(dsn, acme) == before
+
+
+async def post_test(acme: TenantClient, key: str, body: bytes, connection_id: str = "") -> tuple[int, Any]:
+    path = f"/v1/hooks/{connection_id or acme.inbound['capillary'].connection_id}/test"
+    response = await acme.client.post(path, data=body, headers={"Authorization": f"Bearer {key}"})
+    return response.status, await response.json()
+
+
+async def test_a_tested_delivery_shows_facts_and_effects_and_is_not_stored(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(issued("a", 0, 1, 300))
+        admin = await key_of(dsn, acme, "admin")
+        before = await digest_now(dsn, acme)
+
+        status, shown = await post_test(acme, admin, redeemed("b", 10, 1, 100))
+        _, again = await post_test(acme, admin, issued("a", 0, 1, 300))
+        _, differs = await post_test(acme, admin, issued("a", 5, 1, 400))
+        _, personal = await post_test(acme, admin, sample("capillary", "customerAdded"))
+        _, unreadable = await post_test(acme, admin, b"not json")
+
+        [event] = shown["events"]
+        assert (status, event["position"], event["outcome"], event["kind"]) == (200, None, "appended", "pointsRedeemed")
+        assert [fact["fact"] for fact in event["facts"]] == ["Redeemed"]
+        assert effect(shown["preview"], "accounts", "available") == [("300", "200")]
+        assert (again["events"][0]["position"], again["events"][0]["outcome"]) == (1, "duplicate")
+        assert again["preview"]["rows"] == []
+        assert (differs["events"][0]["outcome"], differs["preview"]["rows"]) == ("conflict", [])
+        assert "<personal>" in str(personal["events"][0]["payload"])
+        assert (unreadable["events"][0]["unread"], unreadable["preview"]["rows"]) == ("quarantined", [])
+        assert await digest_now(dsn, acme) == before
+
+
+async def test_only_an_admin_of_the_ledger_tests_its_connections(dsn: str) -> None:
+    async with serving(dsn, "acme", "other") as [acme, other]:
+        admin = await key_of(dsn, acme, "admin")
+        body = issued("a", 0, 1, 300)
+
+        assert (await post_test(acme, acme.key, body))[0] == 403
+        assert (await post_test(acme, admin, body, other.inbound["capillary"].connection_id))[0] == 404
+        assert (await post_test(acme, admin, b" "))[0] == 400

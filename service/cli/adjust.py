@@ -26,7 +26,8 @@ from service.cli.terminal.console import (
     show_note,
 )
 from service.environment import Environment, run_with_connection
-from service.operations.adjust import Author, adjust, reverse
+from service.operations.adjust import Author, adjust, plan_adjustment, plan_reversal, reverse
+from service.operations.preview import Preview, preview_operation
 from service.queries.accounts import account_json, find_account, fold_account
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
@@ -127,6 +128,8 @@ async def _adjust(
                 f" debt of {format_decimal(-after)}; use --allow-debt to allow it"
             )
         if requested.dry_run:
+            previewed = await _preview_available(query, vault, account_id, requested, requester)
+            after = before if previewed is None else previewed
             return {"account": account_id, "points": change, "before": before, "after": after, "dry_run": True}
         show_note(f"{account_id}: {format_decimal(before)} before, {format_decimal(after)} after.")
         confirm(f"Change it by {format_decimal(change)}?", yes=requested.yes)
@@ -141,6 +144,30 @@ async def _adjust(
         )  # fmt: skip
     await catch_up(connection, ledger.ledger_id)
     return {**result._asdict(), "before": before, "after": await _available(query, account_id)}
+
+
+def available_after(preview: Preview, account_id: str) -> Decimal | None:
+    """Return the available points of an account after a previewed change. None if its row does not change."""
+    for row in preview.rows:
+        if row.table == "accounts" and row.after is not None and row.after["account_id"] == account_id:
+            available: Decimal = row.after["available"]
+            return available
+    return None
+
+
+async def _preview_available(
+    query: QueryContext, vault: Vault, account_id: str, requested: RequestedChange, requester: Author
+) -> Decimal | None:
+    """Return the points available after the change, by a preview that records nothing."""
+    of = (query.connection, vault, query.ledger, account_id)
+    if requested.take_back is not None:
+        plan = plan_reversal(*of, requested.take_back, requester)
+    else:
+        plan = plan_adjustment(
+            *of, requested.points, requester, adjustment=requested.adjustment, expires_on=requested.expires_on
+        )
+    _, preview = await preview_operation(query.connection, query.ledger.ledger_id, plan)
+    return available_after(preview, account_id)
 
 
 async def _change(query: QueryContext, account_id: str, requested: RequestedChange) -> Decimal | None:

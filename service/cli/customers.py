@@ -19,10 +19,12 @@ from service.cli.terminal.console import (
     show,
     show_json,
 )
+from service.cli.terminal.dry_runs import DryRunOption, show_preview
 from service.environment import Environment, run_with_connection
 from service.operations.adjust import Author
-from service.operations.erase import ErasureResult, erase, is_known, merged_customers
-from service.operations.unmerge import UnmergeResult, unmerge
+from service.operations.erase import ErasureResult, erase, is_known, merged_customers, plan_erasure
+from service.operations.preview import Preview, preview_operation
+from service.operations.unmerge import UnmergeResult, plan_unmerge, unmerge
 from service.queries.context import QueryContext
 from service.queries.references import expand_reference, require_single
 
@@ -35,6 +37,7 @@ def erase_customer(
     ],
     reason: Annotated[str, typer.Option(help="Why; it is stored in the ledger in plain text.")] = "",
     yes: YesOption = False,
+    dry_run: DryRunOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,20 +46,26 @@ def erase_customer(
     Asks for confirmation on a terminal, because nobody can undo it. Balances and hashes stay.
     """
 
-    async def work(environment: Environment, connection: Connection) -> ErasureResult:
+    async def work(environment: Environment, connection: Connection) -> tuple[ErasureResult, Preview | None]:
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
         name = await _find_customer(environment, connection, found, customer)
+        vault = Vault(environment.master_key)
+        if dry_run:
+            plan = plan_erasure(connection, vault, found, name, by="operator", reason=reason)
+            return await preview_operation(connection, found.ledger_id, plan)
         people = ", ".join(await merged_customers(connection, found, name))
         confirm(f"Destroy the keys of all personal data of {people}? This cannot be undone.", yes=yes)
-        result = await erase(connection, Vault(environment.master_key), found, name, by="operator", reason=reason)
+        result = await erase(connection, vault, found, name, by="operator", reason=reason)
         if environment.embedded:
             await scrub(connection, environment.settings.data)
         await catch_up(connection, found.ledger_id)
-        return result
+        return result, None
 
-    result = run_with_connection(data, work)
-    if as_json:
+    result, preview = run_with_connection(data, work)
+    if preview is not None:
+        show_preview(result, preview, as_json=as_json)
+    elif as_json:
         show_json(result._asdict())
     elif result.position is None:
         show(f"Nothing was left to erase of {', '.join(result.customers)}.")
@@ -76,22 +85,28 @@ def unmerge_customer(
     ],
     author: Annotated[str, typer.Option(help="Who requests it; stored encrypted.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; stored encrypted.", show_default=False)],
+    dry_run: DryRunOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Undo the merge of a customer into another. The customer's remaining points return to them."""
 
-    async def work(environment: Environment, connection: Connection) -> UnmergeResult:
+    async def work(environment: Environment, connection: Connection) -> tuple[UnmergeResult, Preview | None]:
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
         requester = Author("operator", author, reason)
         name = await _find_customer(environment, connection, found, customer)
-        result = await unmerge(connection, Vault(environment.master_key), found, name, requester)
+        of = (connection, Vault(environment.master_key), found, name, requester)
+        if dry_run:
+            return await preview_operation(connection, found.ledger_id, plan_unmerge(*of))
+        result = await unmerge(*of)
         await catch_up(connection, found.ledger_id)
-        return result
+        return result, None
 
-    result = run_with_connection(data, work)
-    if as_json:
+    result, preview = run_with_connection(data, work)
+    if preview is not None:
+        show_preview(result, preview, as_json=as_json)
+    elif as_json:
         show_json(result._asdict())
     else:
         show(f"{result.customer} is no longer merged into {result.survivor}; recorded at position {result.position}.")

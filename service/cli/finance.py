@@ -21,15 +21,18 @@ from projections.engine.worker import catch_up
 from projections.queries.roll_forward import MOVEMENT_NAMES
 from service.cli.explain import OPERATOR, AsOfPositionOption, AtOption, KnownAtOption
 from service.cli.terminal.console import DataOption, JsonOption, show, show_json, show_note, show_table
+from service.cli.terminal.dry_runs import DryRunOption, show_preview
 from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, run_with_connection
 from service.finance.export_formats import FORMATS, to_beancount, to_csv, to_ndjson
 from service.finance.liability import Liability, count_unbalanced, liability_row_json, read_trial_balance
-from service.finance.period_close import close_period, reopen_period
+from service.finance.period_close import PeriodChange, plan_close, plan_reopening
 from service.finance.period_report import PERIODS, period_json
 from service.finance.periods import read_liability
 from service.finance.requests import parse_period, parse_roll_forward
 from service.formatting import encode_json
+from service.operations.preview import Preview, preview_operation
+from service.operations.record import record_plan
 from service.queries.as_of_query import parse_as_of_params
 from service.queries.context import QueryContext
 from service.reconciliation.catalogue import LISTS, count_lists
@@ -185,6 +188,7 @@ def close(
         str, typer.Option(help="Who closes it: a role or staff number, no name. It is stored in plain text.")
     ] = OPERATOR,
     yes: Annotated[bool, typer.Option("--yes", help="Close it without asking, even if matters are open.")] = False,
+    dry_run: DryRunOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -206,13 +210,13 @@ def close(
         for name, one in totals.items():
             points = ", ".join(f"{format_decimal(points)} {unit}" for unit, points in one.points.items())
             show_note(f"    {name}: {one.items:,}{f', {points}' if points else ''} ({LISTS[name].says})")
-    if totals and not yes:
+    if totals and not yes and not dry_run:
         if not sys.stdin.isatty() or as_json:
             raise RequestInvalid(
                 f"{len(totals)} lists are not empty ({', '.join(totals)}): use `--yes` to close the month nevertheless"
             )
         typer.confirm(f"Close {period} nevertheless?", abort=True)
-    _record_closing(close_period, period, ledger, data, as_json, "Closed", author)
+    _record_closing(plan_close, period, ledger, data, as_json, "Closed", author, dry_run=dry_run)
 
 
 def reopen(
@@ -221,37 +225,52 @@ def reopen(
     author: Annotated[
         str, typer.Option(help="Who reopens it: a role or staff number, no name. It is stored in plain text.")
     ] = OPERATOR,
+    dry_run: DryRunOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Reopen the last closed month."""
-    _record_closing(reopen_period, period, ledger, data, as_json, "Opened", author)
+    _record_closing(plan_reopening, period, ledger, data, as_json, "Opened", author, dry_run=dry_run)
 
 
 def _record_closing(
-    work_on: Any, period: str, ledger: str | None, data: Path | None, as_json: bool, outcome: str, by: str
+    plan_change: Any,
+    period: str,
+    ledger: str | None,
+    data: Path | None,
+    as_json: bool,
+    outcome: str,
+    by: str,
+    *,
+    dry_run: bool,
 ) -> None:
     parse_period(period)
     if not by.strip() or len(by) > AUTHOR_CHARACTERS_MAX:
         raise RequestInvalid(f"`--author` must have 1 to {AUTHOR_CHARACTERS_MAX} characters")
     refuse_personal_value("--author", by)
 
-    async def work(environment: Environment, connection: Connection) -> tuple[Ledger, int]:
+    async def work(environment: Environment, connection: Connection) -> tuple[Ledger, PeriodChange, Preview | None]:
         query = await _open_query(connection, ledger)
-        position = await work_on(connection, Vault(environment.master_key), query.ledger, period, by=by.strip())
+        vault = Vault(environment.master_key)
+        plan = plan_change(connection, vault, query.ledger, period, by=by.strip())
+        if dry_run:
+            return query.ledger, *await preview_operation(connection, query.ledger.ledger_id, plan)
+        change = await record_plan(connection, vault, query.ledger, await plan)
         await catch_up(connection, query.ledger.ledger_id)
-        return query.ledger, position
+        return query.ledger, change, None
 
-    found, position = run_with_connection(data, work)
-    if as_json:
-        show_json({"ledger": found.name, "period": period, "position": position, "by": by.strip()})
+    found, change, preview = run_with_connection(data, work)
+    if preview is not None:
+        show_preview(change, preview, as_json=as_json)
+    elif as_json:
+        show_json({"ledger": found.name, "period": period, "position": change.position, "by": by.strip()})
     elif outcome == "Closed":
         show(
-            f"Closed {period} of {found.name} by {by.strip()}, at position {position}. It will be shown as known now; "
-            f"later reports appear as prior-period items in the next month. See `loyalty period show {period}`."
+            f"Closed {period} of {found.name} by {by.strip()}, at position {change.position}. It is shown as known "
+            f"now; later reports are prior-period items of the next month. See `loyalty period show {period}`."
         )
     else:
-        show(f"Reopened {period} of {found.name} by {by.strip()}, at position {position}.")
+        show(f"Reopened {period} of {found.name} by {by.strip()}, at position {change.position}.")
 
 
 def list_periods(ledger: OptionalLedgerOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -325,8 +344,7 @@ def _as_params(**options: object) -> Mapping[str, str]:
 
 def _write(lines: Iterator[str], output: Path | None) -> None:
     if output is None:
-        for line in lines:
-            sys.stdout.write(f"{line}\n")
+        sys.stdout.writelines(f"{line}\n" for line in lines)
         return
     with output.open("w", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in lines)

@@ -16,8 +16,10 @@ from service.cli.terminal.console import (
     show_json,
     show_table,
 )
+from service.cli.terminal.dry_runs import DryRunOption, show_preview
 from service.environment import Environment, run_with_connection
-from service.operations.conflict_policy import PolicyChange, set_conflict_policy
+from service.operations.conflict_policy import PolicyChange, plan_with_facts, set_conflict_policy
+from service.operations.preview import Preview, preview_operation
 
 policies = typer.Typer(
     help="Policies for conflicts: which of several events with one key is folded.", no_args_is_help=True
@@ -30,18 +32,24 @@ def set_policy(
     source: Annotated[str, typer.Option(help="The vendor.", show_default=False)],
     kind: Annotated[str, typer.Option(help="The kind of event.", show_default=False)],
     policy: Annotated[str, typer.Argument(help=", ".join(POLICIES), show_default=False)],
+    dry_run: DryRunOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Set the policy for all conflicts of a source and kind, past ones included. Rows follow at once."""
 
-    async def work(environment: Environment, connection: Connection) -> PolicyChange:
+    async def work(environment: Environment, connection: Connection) -> tuple[PolicyChange, Preview | None]:
         found = await registry.find_ledger(connection, ledger)
-        vault = Vault(environment.master_key)
-        return await set_conflict_policy(connection, vault, found, source, kind, policy, by="operator")
+        of = (connection, Vault(environment.master_key), found, source, kind, policy)
+        if dry_run:
+            plan = plan_with_facts(*of, by="operator")
+            return await preview_operation(connection, found.ledger_id, plan, with_liability=True)
+        return await set_conflict_policy(*of, by="operator"), None
 
-    change = run_with_connection(data, work)
-    if as_json:
+    change, preview = run_with_connection(data, work)
+    if preview is not None:
+        show_preview(change, preview, as_json=as_json)
+    elif as_json:
         show_json(change._asdict())
     else:
         show(f"{source} {kind}: {policy}; it decides {change.conflicts} conflicts.")

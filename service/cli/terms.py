@@ -15,8 +15,10 @@ from ledger.store.registry import Ledger
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show, show_json, show_table
+from service.cli.terminal.dry_runs import DryRunOption, show_preview
 from service.environment import Environment, run_with_connection
-from service.operations.programme_terms import PROGRAMMES, VERSIONS, TermsChange, set_terms
+from service.operations.preview import Preview, preview_operation
+from service.operations.programme_terms import PROGRAMMES, VERSIONS, TermsChange, plan_terms, set_terms
 from service.queries.context import QueryContext
 from service.queries.programmes import find_programme
 
@@ -59,6 +61,7 @@ def set_programme_terms(
     new_programme: Annotated[
         bool, typer.Option("--new-programme", help="The ledger has no event of it yet; give source:org:programme.")
     ] = False,
+    dry_run: DryRunOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,18 +78,23 @@ def set_programme_terms(
         "transfer_grace_days": transfer_grace_days,
     }
 
-    async def work(environment: Environment, connection: Connection) -> TermsChange:
+    async def work(environment: Environment, connection: Connection) -> tuple[TermsChange, Preview | None]:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_active_generation(connection)
         vault = Vault(environment.master_key)
         await catch_up(connection, found.ledger_id)
         name = programme if new_programme else await _find_programme_id(connection, found, programme)
+        if dry_run:
+            plan = plan_terms(vault, found, name, terms_document, by="operator")
+            return await preview_operation(connection, found.ledger_id, plan, with_liability=True)
         change = await set_terms(connection, vault, found, name, terms_document, by="operator")
         await catch_up(connection, found.ledger_id)
-        return change
+        return change, None
 
-    change = run_with_connection(data, work)
-    if as_json:
+    change, preview = run_with_connection(data, work)
+    if preview is not None:
+        show_preview(change, preview, as_json=as_json)
+    elif as_json:
         show_json(change._asdict())
     else:
         show(f"Set the terms of {change.programme}; recorded at position {change.position}.")

@@ -1,7 +1,9 @@
 """`dry_run=true`: the answer of the operation with its effects, and nothing is recorded."""
 
+import json
 from typing import Any
 
+from tests.service.finance.test_export_formats import loyalty
 from tests.service.operations.test_adjustments import CHAIN, digest_now, key_of
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import issued, merged, redeemed, sample
@@ -158,3 +160,33 @@ async def test_only_an_admin_of_the_ledger_tests_its_connections(dsn: str) -> No
         assert (await post_test(acme, acme.key, body))[0] == 403
         assert (await post_test(acme, admin, body, other.inbound["capillary"].connection_id))[0] == 404
         assert (await post_test(acme, admin, b" "))[0] == 400
+
+
+async def test_the_commands_have_a_dry_run_that_records_nothing(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (*CHAIN, issued("d", 200, 2, 7), merged("m", 300, 2, 1)):
+            await acme.deliver(body)
+        before = await digest_now(dsn, acme)
+        author = ("--author", "Jane Roe", "--reason", "a letter")
+        terms = ("--programme", "capillary:9001:77", "--effective-from", "2023-11-01", "--time-zone", "UTC")
+        where = ("--ledger", "acme", "--dry-run", "--json")
+
+        results = {
+            name: await loyalty(dsn, *command, *where)
+            for name, command in {
+                "adjust": ("adjust", "capillary:9001:1:77:points", "--points", "-100", *author),
+                "terms": ("terms", "set", *terms, "--expiry", "fixed", "--days", "30", "--existing-lots"),
+                "policy": ("policy", "set", "--source", "capillary", "--kind", "pointsIssued", "latest"),
+                "unmerge": ("unmerge", "--customer", "capillary:9001:2", *author),
+                "erase": ("erase", "--customer", "capillary:9001:2"),
+                "close": ("close", "2023-11"),
+            }.items()
+        }
+
+        assert {name: code for name, (code, _, _) in results.items()} == dict.fromkeys(results, 0), results
+        shown = {name: json.loads(out) for name, (_, out, _) in results.items()}
+        assert (shown["adjust"]["before"], shown["adjust"]["after"]) == ("977", "877")
+        assert shown["terms"]["preview"]["liability"][0]["after"]["points"] == "0"
+        assert shown["close"]["preview"]["rows"][0]["after"]["status"] == "closed"
+        assert {shown[name]["position"] for name in ("terms", "policy", "unmerge", "erase", "close")} == {None}
+        assert await digest_now(dsn, acme) == before

@@ -218,7 +218,7 @@ HEAVY_PATHS = (
     "/v1/ledger/events?limit=1000",
     "/v1/accounts/capillary:100458:1:838:points/explanation?limit=1000",
     "/v1/accounts/capillary:100458:1:838:points?at=2024-06-01T00:00:00Z",
-    "/v1/customers?external_id=" + "9" * 200,
+    "/v1/customers/lookup?external_id=" + "9" * 200,
 )
 
 

@@ -31,7 +31,7 @@ class Bill(State):
     entered_in_future: bool = False
     added_at: datetime | None = None
     updated_at: datetime | None = None
-    named_before: list[str] = []
+    previous_owners: list[str] = []
     position: int = 0
 
 
@@ -53,7 +53,7 @@ class BillRow(NamedTuple):
     added_at: datetime | None
     updated_at: datetime | None
     incomplete: Annotated[bool, "only updates were recorded"]
-    named_before: PreviousOwners
+    previous_owners: PreviousOwners
     last_position: Position
 
 
@@ -98,7 +98,7 @@ def bill_rows(_subject: str, bill: Bill) -> Rows:
         bill,
         BillRow,
         incomplete=bill.added_at is None,
-        named_before=bill.named_before or None,
+        previous_owners=bill.previous_owners or None,
         last_position=bill.position,
     )
     return {"bills": [row]}
@@ -106,7 +106,7 @@ def bill_rows(_subject: str, bill: Bill) -> Rows:
 
 BILLS = Projection(
     name="bills",
-    version=3,
+    version=4,
     subject="bill",
     start=Bill,
     on={BillAdded: add, BillUpdated: update},

@@ -92,7 +92,7 @@ class Coupon(State):
     claim: CountClaim | None = None
     redemptions: dict[str, CouponUse] = field(default_factory=dict)  # by the vendor's redemption id
     bill: str | None = None
-    named_before: list[str] = []
+    previous_owners: list[str] = []
     position: int = 0
 
     @property
@@ -146,7 +146,7 @@ class CouponRow(NamedTuple):
     claimed_count: Annotated[int | None, "the vendor's last count of redemptions"]
     claim_differs: bool
     incomplete: Annotated[bool, "no issue was recorded"]
-    named_before: PreviousOwners
+    previous_owners: PreviousOwners
     last_position: Position
 
 
@@ -155,6 +155,8 @@ COUPONS_TABLE = Table(
     CouponRow,
     {
         "code": "(ledger_id, code) WHERE code IS NOT NULL",
+        "series": "(ledger_id, series, subject)",
+        "status": "(ledger_id, status, subject)",
         "flagged": "(ledger_id, subject) WHERE over_redeemed OR reversed_unseen OR claim_differs OR incomplete",
     },
 )
@@ -244,7 +246,7 @@ def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
         reversed_unseen=len(redeemed) < len(coupon.redemptions),
         claimed_count=None if coupon.claim is None else coupon.claim.count,
         incomplete=not coupon.issued,
-        named_before=coupon.named_before or None,
+        previous_owners=coupon.previous_owners or None,
         last_position=coupon.position,
     )
     return {"coupons": [row]}
@@ -264,7 +266,7 @@ def _status(coupon: Coupon) -> str:
 
 COUPONS = Projection(
     name="coupons",
-    version=5,
+    version=6,
     subject="coupon",
     start=Coupon,
     on={CouponIssued: issue, CouponRedeemed: redeem, CouponRedemptionReversed: reverse},

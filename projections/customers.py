@@ -47,7 +47,7 @@ class Customer(State):
     merged_into: str | None = None
     merged_at: datetime | None = None
     merged_from: list[str] = msgspec.field(default_factory=list)
-    named_before: list[str] = []  # all survivors ever reported for this customer
+    previous_owners: list[str] = []  # all survivors ever reported for this customer
     position: int = 0
 
 
@@ -70,7 +70,7 @@ class CustomerRow(NamedTuple):
     merged_at: datetime | None
     merged_from: list[str]
     incomplete: Annotated[bool, "no joining was recorded"]
-    named_before: Annotated[PreviousOwners, "other survivors ever reported; null if there are none"]
+    previous_owners: Annotated[PreviousOwners, "other survivors ever reported; null if there are none"]
     last_position: Position
 
 
@@ -78,6 +78,7 @@ CUSTOMERS_TABLE = Table(
     "customers",
     CustomerRow,
     {
+        "status": "(ledger_id, status, subject)",
         "to_erase": "(ledger_id, subject) WHERE deletion_approved_at IS NOT NULL",
         "merged_into": "(ledger_id, merged_into) WHERE merged_into IS NOT NULL",
         "flagged": "(ledger_id, subject) WHERE incomplete",
@@ -137,7 +138,7 @@ def merge(customer: Customer, fact: CustomersMerged, occurrence: Occurrence) -> 
     if fact.role == "survivor":
         customer.merged_from = sorted({*customer.merged_from, fact.other})
         return
-    customer.named_before = sorted({*customer.named_before, fact.other})
+    customer.previous_owners = sorted({*customer.previous_owners, fact.other})
     if customer.merged_into is None:
         customer.merged_into = fact.other
         customer.merged_at = occurrence.occurred_at
@@ -169,7 +170,7 @@ def customer_rows(_subject: str, customer: Customer) -> Rows:
         CustomerRow,
         subscriptions=[f"{channel} {status}" for channel, status in sorted(customer.subscriptions.items())],
         incomplete=not customer.added,
-        named_before=[survivor for survivor in customer.named_before if survivor != customer.merged_into] or None,
+        previous_owners=[survivor for survivor in customer.previous_owners if survivor != customer.merged_into] or None,
         last_position=customer.position,
     )
     return {"customers": [row]}
@@ -177,7 +178,7 @@ def customer_rows(_subject: str, customer: Customer) -> Rows:
 
 CUSTOMERS = Projection(
     name="customers",
-    version=4,
+    version=5,
     subject="customer",
     start=Customer,
     on={

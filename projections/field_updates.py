@@ -17,7 +17,7 @@ def update_stated(state: object, fact: object, *names: str) -> None:
 
 def update_customer(state: Any, fact: Any) -> None:
     """Set the customer of a state to that of a fact, and remember the customer before it."""
-    state.named_before = add_previous_owner(state.named_before, state.customer, fact.customer)
+    state.previous_owners = add_previous_owner(state.previous_owners, state.customer, fact.customer)
     update_stated(state, fact, "customer")
 
 

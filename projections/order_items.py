@@ -47,7 +47,7 @@ class OrderItem(State):
     errors: list[str] = msgspec.field(default_factory=list)
     partner_programme: str | None = None
     reference: str | None = None
-    named_before: list[str] = []
+    previous_owners: list[str] = []
     position: int = 0
 
 
@@ -73,7 +73,7 @@ class OrderItemRow(NamedTuple):
     reference: str | None
     contested: bool
     contradicted: Annotated[bool, "an event's name and its item's status disagree"]
-    named_before: Annotated[PreviousOwners, "previous customers and orders; null if there are none"]
+    previous_owners: Annotated[PreviousOwners, "previous customers and orders; null if there are none"]
     last_position: Position
 
 
@@ -82,6 +82,7 @@ ORDER_ITEMS_TABLE = Table(
     OrderItemRow,
     {
         "order": "(ledger_id, order_id)",
+        "status": "(ledger_id, status, subject)",
         "refund": "(ledger_id, subject) WHERE refund = 'due'",
         "flagged": "(ledger_id, subject) WHERE contested OR contradicted",
     },
@@ -119,7 +120,7 @@ def refund(item: OrderItem, fact: OrderItemRefunded, occurrence: Occurrence) -> 
 
 def _update_fields(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence) -> None:
     """Update the fields that the fact names. Other fields keep their values."""
-    item.named_before = add_previous_owner(item.named_before, item.order_id, fact.order)
+    item.previous_owners = add_previous_owner(item.previous_owners, item.order_id, fact.order)
     item.order_id = fact.order
     update_customer(item, fact)
     update_stated(item, fact, "item_type", "description", "quantity", "partner_programme", "reference")
@@ -140,7 +141,7 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
         refund="due" if due else "posted" if posted else "none",
         refund_due=due,
         contested=item.fulfilled_at is not None and (item.failed_at or item.cancelled_at or posted or None) is not None,
-        named_before=item.named_before or None,
+        previous_owners=item.previous_owners or None,
         last_position=item.position,
     )
     return {"order_items": [row]}
@@ -148,7 +149,7 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
 
 ORDER_ITEMS = Projection(
     name="order_items",
-    version=5,
+    version=6,
     subject="order_item",
     start=OrderItem,
     on={OrderItemFulfilled: fulfil, OrderItemFailed: fail, OrderItemCancelled: cancel, OrderItemRefunded: refund},

@@ -55,7 +55,7 @@ class WorkflowRequest(State):
     status_wanted: str | None = None
     reference: str | None = None
     transaction_number: str | None = None
-    named_before: list[str] = []
+    previous_owners: list[str] = []
     position: int = 0
 
 
@@ -78,7 +78,7 @@ class RequestRow(NamedTuple):
     status_wanted: str | None
     reference: Identifier | None
     transaction_number: Identifier | None
-    named_before: PreviousOwners
+    previous_owners: PreviousOwners
     last_position: Position
 
 
@@ -119,13 +119,13 @@ def _update_fields(request: WorkflowRequest, fact: RequestFact, occurrence: Occu
 
 
 def request_rows(_subject: str, request: WorkflowRequest) -> Rows:
-    row = row_from(request, RequestRow, named_before=request.named_before or None, last_position=request.position)
+    row = row_from(request, RequestRow, previous_owners=request.previous_owners or None, last_position=request.position)
     return {"requests": [row]}
 
 
 REQUESTS = Projection(
     name="requests",
-    version=5,
+    version=6,
     subject="request",
     start=WorkflowRequest,
     on=dict.fromkeys(STATES, change_state),

@@ -42,7 +42,7 @@ class RewardRedemption(State):
     request: str | None = None
     errors: list[str] = field(default_factory=list)
     told_at: dict[str, datetime] = field(default_factory=dict)  # state -> first time in that state
-    named_before: list[str] = []
+    previous_owners: list[str] = []
     position: int = 0
 
 
@@ -64,7 +64,7 @@ class RewardRedemptionRow(NamedTuple):
     failed_at: datetime | None
     rolled_back_at: datetime | None
     contested: bool
-    named_before: PreviousOwners
+    previous_owners: PreviousOwners
     last_position: Position
 
 
@@ -73,6 +73,7 @@ REWARD_REDEMPTIONS_TABLE = Table(
     RewardRedemptionRow,
     {
         "not_given": "(ledger_id, subject) WHERE state IN ('failed', 'rolled_back')",
+        "reward": "(ledger_id, reward, subject)",
         "contested": "(ledger_id, subject) WHERE contested",
     },
 )
@@ -126,7 +127,7 @@ def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
         failed_at=told_at.get("failed"),
         rolled_back_at=told_at.get("rolled_back"),
         contested="completed" in told_at and "failed" in told_at,
-        named_before=redemption.named_before or None,
+        previous_owners=redemption.previous_owners or None,
         last_position=redemption.position,
     )
     return {"reward_redemptions": [row]}
@@ -134,7 +135,7 @@ def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
 
 REWARD_REDEMPTIONS = Projection(
     name="reward_redemptions",
-    version=3,
+    version=4,
     subject="reward_redemption",
     start=RewardRedemption,
     on={

@@ -108,7 +108,11 @@ class RewardTextRow(NamedTuple):
 REWARDS_TABLE = Table(
     "rewards",
     RewardRow,
-    {"flagged": "(ledger_id, subject) WHERE incomplete", "differ": "(ledger_id, subject) WHERE claim_differs"},
+    {
+        "programme": "(ledger_id, programme, subject)",
+        "flagged": "(ledger_id, subject) WHERE incomplete",
+        "differ": "(ledger_id, subject) WHERE claim_differs",
+    },
 )
 REWARD_VERSIONS_TABLE = Table("reward_versions", RewardVersionRow, key=("version",))
 

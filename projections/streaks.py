@@ -57,7 +57,7 @@ class Streak(State):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     unenrolled_at: datetime | None = None
-    told_after_unenrolment: int = 0
+    after_unenrolment_count: int = 0
     position: int = 0
 
 
@@ -82,7 +82,7 @@ class StreakRow(NamedTuple):
     started_at: datetime | None
     ended_at: datetime | None
     unenrolled_at: datetime | None
-    told_after_unenrolment: int
+    after_unenrolment_count: int
     contested: bool
     incomplete: Annotated[bool, "neither enrolment nor start was recorded"]
     last_position: Position
@@ -98,7 +98,10 @@ class StreakLevelRow(NamedTuple):
 STREAKS_TABLE = Table(
     "streaks",
     StreakRow,
-    {"flagged": "(ledger_id, subject) WHERE contested OR incomplete OR told_after_unenrolment > 0"},
+    {
+        "target": "(ledger_id, target, subject)",
+        "flagged": "(ledger_id, subject) WHERE contested OR incomplete OR after_unenrolment_count > 0",
+    },
 )
 STREAK_LEVELS_TABLE = Table("streak_levels", StreakLevelRow, key=("level",))
 
@@ -173,7 +176,7 @@ def _update_fields(streak: Streak, fact: StreakFact, occurrence: Occurrence) -> 
     """Update the streak's ids and names. Return False if the customer has left, because later facts do not count."""
     streak.position = max(streak.position, occurrence.position)
     if streak.unenrolled_at is not None:
-        streak.told_after_unenrolment += 1
+        streak.after_unenrolment_count += 1
         return False
     streak.customer, streak.target, streak.period = fact.customer, fact.target, fact.period
     update_stated(streak, fact, "target_name", "period_name", "streak", "user_streak", "name")
@@ -210,7 +213,7 @@ def _status(streak: Streak) -> str:
 
 STREAKS = Projection(
     name="streaks",
-    version=3,
+    version=4,
     subject="streak",
     start=Streak,
     on={

@@ -89,8 +89,8 @@ class Table:
             indexes["subject"] = "(ledger_id, subject)"
         if "customer" in self.columns:
             indexes["customer"] = "(ledger_id, customer)"
-        if "named_before" in self.columns:
-            indexes["named_before"] = "USING gin (named_before) WHERE named_before IS NOT NULL"
+        if "previous_owners" in self.columns:
+            indexes["previous_owners"] = "USING gin (previous_owners) WHERE previous_owners IS NOT NULL"
         return (
             f"ALTER TABLE {self.name} ADD PRIMARY KEY ({key})",
             *(f"CREATE INDEX {self.name}_{name} ON {self.name} {definition}" for name, definition in indexes.items()),

@@ -44,7 +44,7 @@ class Transfer(State):
     reported_position: int | None = None
     counted_position: int | None = None  # of the counted report
     others_named: bool = False  # a repeated report names another sender or receiver
-    named_before: list[str] = []
+    previous_owners: list[str] = []
     position: int = 0
 
 
@@ -62,7 +62,7 @@ class TransferRow(NamedTuple):
     reported: Annotated[Decimal | None, "other points in a repeated report of one half; not counted"]
     initiated_at: datetime | None
     received_at: datetime | None
-    named_before: PreviousOwners
+    previous_owners: PreviousOwners
     last_position: Position
     reported_position: Position | None
     counted_position: Position | None
@@ -138,8 +138,8 @@ def _add_report(half: TransferHalf | None, fact: TransferFact, occurrence: Occur
 
 
 def _update_fields(transfer: Transfer, fact: TransferFact, occurrence: Occurrence) -> None:
-    transfer.named_before = add_previous_owner(transfer.named_before, transfer.sender, fact.sender)
-    transfer.named_before = add_previous_owner(transfer.named_before, transfer.receiver, fact.receiver)
+    transfer.previous_owners = add_previous_owner(transfer.previous_owners, transfer.sender, fact.sender)
+    transfer.previous_owners = add_previous_owner(transfer.previous_owners, transfer.receiver, fact.receiver)
     transfer.unit = fact.unit
     transfer.position = max(transfer.position, occurrence.position)
 
@@ -158,7 +158,7 @@ def _differs(transfer: Transfer) -> bool:
 def transfer_rows(_subject: str, transfer: Transfer) -> Rows:
     sent = transfer.sent.points if transfer.sent else None
     received = transfer.received.points if transfer.received else None
-    named = {*transfer.named_before, transfer.sent_to, transfer.received_from}
+    named = {*transfer.previous_owners, transfer.sent_to, transfer.received_from}
     row = row_from(
         transfer,
         TransferRow,
@@ -168,7 +168,7 @@ def transfer_rows(_subject: str, transfer: Transfer) -> Rows:
         differs=_differs(transfer),
         initiated_at=transfer.sent.at if transfer.sent else None,
         received_at=transfer.received.at if transfer.received else None,
-        named_before=sorted(holder for holder in named - {transfer.sender, transfer.receiver} if holder) or None,
+        previous_owners=sorted(holder for holder in named - {transfer.sender, transfer.receiver} if holder) or None,
         last_position=transfer.position,
     )
     return {"transfers": [row]}
@@ -182,7 +182,7 @@ def _status(transfer: Transfer) -> str:
 
 TRANSFERS = Projection(
     name="transfers",
-    version=7,
+    version=8,
     subject="transfer",
     start=Transfer,
     on={TransferInitiated: initiate, TransferCompleted: receive},

@@ -20,8 +20,8 @@ class AccessRecord(NamedTuple):
     at: datetime
     key_id: str
     label: str | None  # of the key; None if it has no label
-    what: str
-    why: str
+    object: str
+    reason: str
 
 
 async def record_access(connection: Connection, ledger_id: int, key_id: str, what: str, why: str) -> None:

@@ -86,7 +86,7 @@ def write_line(
     untied: Decimal | None = None,
     *,
     counted: int | None = None,
-    differs: Decimal | None = None,
+    report_excess: Decimal | None = None,
 ) -> None:
     """Append one statement line and take the account's postings into it.
 
@@ -112,8 +112,8 @@ def write_line(
             drift=account.drift if claim is not None else None,
             reference=reference,
             untied=untied,
-            again=counted is not None,
-            differs=differs,
+            repeated=counted is not None,
+            report_excess=report_excess,
             postings=statement.encode_postings(account.postings),
             position=position,
             counted_position=counted,
@@ -127,6 +127,8 @@ def write_repeated_report(wallet: Wallet, fact: AccountFact, occurrence: Occurre
     account_id = account_id_of(survivor_of(wallet, fact.holder), fact.programme, fact.unit)
     account = wallet.accounts.get(account_id) or wallet.accounts[earlier.account_id]
     write_lapses(wallet, account, occurrence.occurred_at)
-    differs = changes.difference(wallet.changes, fact, earlier, account_id)
+    report_excess = changes.difference(wallet.changes, fact, earlier, account_id)
     kind, reference = type(fact).__name__, statement.reference_of(fact)
-    write_line(wallet, account, kind, occurrence, ZERO, None, reference, counted=earlier.position, differs=differs)
+    write_line(
+        wallet, account, kind, occurrence, ZERO, None, reference, counted=earlier.position, report_excess=report_excess
+    )

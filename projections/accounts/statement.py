@@ -26,8 +26,8 @@ class Line(NamedTuple):
     drift: Decimal | None
     reference: str | None
     untied: Annotated[Decimal | None, "excess of a total stated by the vendor over its parts"]
-    again: Annotated[bool, "repeats a report that was counted before; moves nothing"]
-    differs: Annotated[Decimal | None, "excess of the repeated report over the counted one"]
+    repeated: Annotated[bool, "repeats a report that was counted before; moves nothing"]
+    report_excess: Annotated[Decimal | None, "excess of the repeated report over the counted one"]
     postings: str
     position: Position | None
     counted_position: Annotated[Position | None, "of the counted report"]
@@ -38,8 +38,8 @@ STATEMENT = Table(
     Line,
     {
         "untied": "(ledger_id, account_id, line) WHERE untied IS NOT NULL",
-        "differs": "(ledger_id, account_id, line) WHERE differs IS NOT NULL",
-        "redemptions": "(ledger_id, reference, subject) WHERE kind = 'Redeemed' AND NOT again",
+        "report_excess": "(ledger_id, account_id, line) WHERE report_excess IS NOT NULL",
+        "redemptions": "(ledger_id, reference, subject) WHERE kind = 'Redeemed' AND NOT repeated",
     },
     key=("account_id", "line"),
     unique_key=True,

@@ -56,6 +56,9 @@ ACCOUNTS = Table(
     AccountRow,
     {
         "programme": "(ledger_id, programme, account_id)",
+        "available": "(ledger_id, available, account_id)",
+        "changed": "(ledger_id, last_position, account_id)",
+        "debt": "(ledger_id, account_id) WHERE debt > 0",
         "drift": "(ledger_id, account_id) WHERE drift <> 0 OR missing <> 0",
         "flagged": "(ledger_id, account_id) WHERE incomplete OR contested",
         "expired_early": "(ledger_id, account_id) WHERE expired_early > 0",

@@ -286,7 +286,7 @@ def take_statement_lines(_holder: str, wallet: Wallet) -> Rows:
 
 ACCOUNTS = Projection(
     name="accounts",
-    version=10,
+    version=11,
     subject="account",
     start=Wallet,
     on={

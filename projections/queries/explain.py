@@ -31,7 +31,7 @@ class ExplainStep(NamedTuple):
     """Rule that folded a fact: its public name, and a sentence about its effect for support agents."""
 
     name: str
-    says: str
+    sentence: str
 
 
 class LotTouched(NamedTuple):

@@ -88,11 +88,11 @@ class TieOut(NamedTuple):
     programme: str
     unit: str
     closing: Decimal
-    accounts: Decimal
+    accounts_total: Decimal
 
     @property
     def difference(self) -> Decimal:
-        return self.closing - self.accounts
+        return self.closing - self.accounts_total
 
 
 class MovementSums:

@@ -64,7 +64,14 @@ CURRENT_COLUMNS = [
     "renewed_at",
 ]
 
-TIERS_TABLE = Table("tiers", TierRow, {"differ": "(ledger_id, subject) WHERE claim_differs"})
+TIERS_TABLE = Table(
+    "tiers",
+    TierRow,
+    {
+        "tier": "(ledger_id, tier, subject)",
+        "differ": "(ledger_id, subject) WHERE claim_differs",
+    },
+)
 
 
 TIER_HISTORY_TABLE = Table(

@@ -79,7 +79,7 @@ async def get_account(request: web.Request) -> web.Response:
         async with open_query(request) as query:
             times = await parse_as_of(query, request)
             view = await fold_account(query, name, times)
-            parked = None if view.parked is None else view.parked["parked_position"]
+            parked = None if view.parked is None else view.parked["position"]
             matters = open_matters(view.row, parked)
             return json_response({**account_json(view), "open_matters": matters, **await freshness(query, times)})
     access = await admit_caller(request)

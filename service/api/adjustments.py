@@ -27,7 +27,7 @@ from service.queries.freshness import freshness
 POINTS_SCHEMA = {"type": ["string", "integer", "null"]}
 
 ADJUSTMENTS = """
-    SELECT adjustment, account_id AS account, points, adopted, made_at, made_by, reversed_at, reversed_by,
+    SELECT adjustment AS id, account_id AS account, points, adopted, made_at, made_by, reversed_at, reversed_by,
            position, nullif(reversal_position, 0) AS reversal_position
       FROM adjustments WHERE ledger_id = $1 AND account_id = $2 AND adjustment > $3 ORDER BY adjustment LIMIT $4
 """
@@ -40,7 +40,7 @@ class AdjustmentBody(Authored, forbid_unknown_fields=True):
         Any, Meta(description="Below zero to take points away.", examples=["-20"], extra_json_schema=POINTS_SCHEMA)
     ] = None
     adopt: bool = False
-    adjustment: Annotated[str, Meta(description="The id. Default: the Idempotency-Key, or a random one.")] = ""
+    id: Annotated[str, Meta(description="The id. Default: the Idempotency-Key, or a random one.")] = ""
     expires_on: Annotated[date | None, Meta(description="The last day of added points.")] = None
 
     def points_or_claim(self) -> Decimal | None:
@@ -59,12 +59,12 @@ async def post_adjustment(request: web.Request) -> web.Response:
     """Adjust the balance of an account.
 
     Points are added or taken away, or the vendor's last claim is adopted. Author and reason are stored encrypted. The
-    Idempotency-Key, or `adjustment` in the body, makes a repeated request harmless. The answer has status 201, or 200
+    Idempotency-Key, `id` in the body, makes a repeated request harmless. The answer has status 201, or 200
     if the adjustment was made before.
     """
     body = await read_json_body(request, AdjustmentBody)
     points = body.points_or_claim()
-    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or body.adjustment or None
+    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or body.id or None
     if body.expires_on is not None and (points is None or points < 0):
         raise RequestInvalid("`expires_on` is allowed only if points are added")
     async with open_query(request, "admin") as query:
@@ -108,7 +108,7 @@ async def list_adjustments(request: web.Request) -> web.Response:
         account = await find_account(query, request.match_info["id"])
         account_id = account["account_id"]
         rows = await query.connection.fetch(ADJUSTMENTS, query.ledger.ledger_id, account_id, after[0], limit + 1)
-        shown, cursor = cut_page(rows, limit, lambda row: (row["adjustment"],))
+        shown, cursor = cut_page(rows, limit, lambda row: (row["id"],))
         return page_response(request, [dict(row) for row in shown], cursor, **await freshness(query))
 
 

@@ -6,7 +6,7 @@ from ledger.privacy.access_log import accesses_after
 from service.api.answers.ledger import AccessPage
 from service.api.requests.admission import get
 from service.api.requests.open_query import open_query
-from service.api.requests.parameters import LIMIT, PAGE, WHY
+from service.api.requests.parameters import LIMIT, PAGE, REASON
 from service.api.responses import page_response
 from service.formatting import cut_page, decode_cursor
 
@@ -21,4 +21,4 @@ async def list_accesses(request: web.Request) -> web.Response:
         return page_response(request, [access._asdict() for access in shown], cursor)
 
 
-OPERATIONS = (get("/v1/audit/access", list_accesses, WHY, *PAGE, tag="audit", answer=AccessPage, scopes=("audit",)),)
+OPERATIONS = (get("/v1/audit/access", list_accesses, REASON, *PAGE, tag="audit", answer=AccessPage, scopes=("audit",)),)

@@ -60,7 +60,7 @@ async def get_customer(request: web.Request) -> web.Response:
         survivor = await find_survivor(query, customer, times)
         return json_response(
             {
-                "customer": customer,
+                "id": customer,
                 "merged_into": survivor,
                 **limited_rows,
                 **incomplete,
@@ -69,7 +69,7 @@ async def get_customer(request: web.Request) -> web.Response:
         )
 
 
-async def find_customers(request: web.Request) -> web.Response:
+async def look_up_customers(request: web.Request) -> web.Response:
     """Find customers by an e-mail address, a telephone number or an external id.
 
     Every customer that was ever named by the value is found. The value is compared by its keyed hash, and stored
@@ -88,7 +88,7 @@ async def find_customers(request: web.Request) -> web.Response:
         rows = await query.connection.fetch(SURVIVORS, query.ledger.ledger_id, customers)
         survivors = {row["customer"]: row["survivor"] for row in rows}
         merged = {customer: {"merged_into": survivor} for customer, survivor in survivors.items()}
-        items = [{"customer": customer, **merged.get(customer, {})} for customer in customers]
+        items = [{"id": customer, **merged.get(customer, {})} for customer in customers]
         return page_response(request, items, cursor, **await freshness(query))
 
 
@@ -154,7 +154,9 @@ LOOKUP_PARAMETERS = (
 REASON_CHARACTERS_MAX = 500
 
 OPERATIONS = (
-    get("/v1/customers", find_customers, *LOOKUP_PARAMETERS, *PAGE, tag="customers", answer=CustomerFoundPage),
+    get(
+        "/v1/customers/lookup", look_up_customers, *LOOKUP_PARAMETERS, *PAGE, tag="customers", answer=CustomerFoundPage
+    ),
     get("/v1/customers/{id}", get_customer, *TIMES, tag="customers", answer=CustomerDetails),
     change(
         "POST", "/v1/customers/{id}/erasure", erase_customer, DRY_RUN, tag="customers", body=ErasureBody, answer=Erasure

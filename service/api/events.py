@@ -18,8 +18,8 @@ from ledger.vendors.repair_report import list_repairs
 from service.api.answers.ledger import EventDetails, EventPage
 from service.api.requests.admission import get
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.open_query import open_query, parse_why
-from service.api.requests.parameters import LIMIT, PAGE, POSITION_MAX, WHY, text, time, whole
+from service.api.requests.open_query import open_query, parse_reason
+from service.api.requests.parameters import LIMIT, PAGE, POSITION_MAX, REASON, text, time, whole
 from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor, encode_json, payload_json
 from service.parameters import parse_int
@@ -52,8 +52,8 @@ async def list_events(request: web.Request) -> web.Response:
             limit + 1,
             kind=KIND.of(request),
             source=SOURCE.of(request),
-            since=SINCE.of(request),
-            until=UNTIL.of(request),
+            since=OCCURRED_FROM.of(request),
+            until=OCCURRED_TO.of(request),
             positions=None if positions is None else positions[:limit],
         )
         shown, following = cut_page(headers, limit, lambda header: (header.position,))
@@ -104,13 +104,14 @@ def interpretation_json(event: Event) -> dict[str, Any]:
                 "subject": recorded.fact.subject,
                 "occurred_at": recorded.occurrence.occurred_at,
                 "untimed": recorded.occurrence.untimed,
-                "says": fact_json(recorded.fact),
+                "fields": fact_json(recorded.fact),
             }
             for recorded in interpretation.facts
         ],
-        "changed": sorted(
-            {f"{recorded.fact.subject_kind} {recorded.fact.subject}" for recorded in interpretation.facts}
-        ),
+        "subjects": [
+            {"subject_kind": kind, "subject": subject}
+            for kind, subject in sorted({(one.fact.subject_kind, one.fact.subject) for one in interpretation.facts})
+        ],
         "unread": interpretation.status,
         "reason": interpretation.reason,
         "repairs": repairs_json(event),
@@ -120,15 +121,15 @@ def interpretation_json(event: Event) -> dict[str, Any]:
 async def reveal_delivery(request: web.Request) -> web.Response:
     """Return the delivered bytes of an event, with personal values.
 
-    The look is recorded first, with the reason in `why`. The markers of an erased person stay.
+    The look is recorded first, with the reason in `reason`. The markers of an erased person stay.
     """
     position = parse_int(request.match_info["position"], "position", least=1, most=POSITION_MAX) or 0
     async with open_query(request, "reveal") as query:
-        why = parse_why(request)
-        if not why:
-            raise RequestInvalid("`why` is missing: state the reason for this look at personal values")
+        reason = parse_reason(request)
+        if not reason:
+            raise RequestInvalid("`reason` is missing: state the reason for this look at personal values")
         event = await ledger_read.event_at(query.connection, query.ledger.ledger_id, position)
-        await record_access(query.connection, query.ledger.ledger_id, query.key_id, f"event {position}", why)
+        await record_access(query.connection, query.ledger.ledger_id, query.key_id, f"event {position}", reason)
         vault = request.app[APP_CONTEXT].vault
         delivered = await vault.reveal(query.connection, query.ledger.ledger_id, position, event.payload)
     kind = "application/octet-stream" if event.kind == UNREADABLE else "application/json"
@@ -162,15 +163,15 @@ def repairs_json(event: Event) -> list[dict[str, Any]]:
 KIND = text("kind", "Only events of this kind, such as pointsIssued.")
 SOURCE = text("source", "Only events of this source.")
 SUBJECT = text("subject", "Only events with facts about this subject.")
-SINCE = time("since", "Only events that occurred at this time or later.")
-UNTIL = time("until", "Only events that occurred at this time or earlier.")
+OCCURRED_FROM = time("occurred_from", "Only events that occurred at this time or later.")
+OCCURRED_TO = time("occurred_to", "Only events that occurred at this time or earlier.")
 AFTER = whole("after", "Only events after this position.", least=0, most=POSITION_MAX)
 
 OPERATIONS = (
     get(
         "/v1/ledger/events",
         list_events,
-        *(KIND, SOURCE, SUBJECT, SINCE, UNTIL, AFTER),
+        *(KIND, SOURCE, SUBJECT, OCCURRED_FROM, OCCURRED_TO, AFTER),
         *PAGE,
         tag="events",
         answer=EventPage,
@@ -179,7 +180,7 @@ OPERATIONS = (
     get(
         "/v1/ledger/events/{position}/delivery",
         reveal_delivery,
-        WHY,
+        REASON,
         tag="events",
         answer=None,
         media=("application/json", "application/octet-stream"),

@@ -39,7 +39,7 @@ async def get_trial_balance(request: web.Request) -> web.Response:
                 "balanced": not any(programme_sums.sum for programme_sums in sums)
                 and not balance.differing
                 and not unbalanced_accounts,
-                "accounts": balance.accounts,
+                "accounts_count": balance.accounts,
                 "accounts_differing": balance.differing[:DIFFERING_MAX],
                 **({"truncated": True} if len(balance.differing) > DIFFERING_MAX else {}),
                 "items": [{**programme_sums._asdict(), "sum": programme_sums.sum} for programme_sums in sums],
@@ -77,7 +77,7 @@ async def get_liability(request: web.Request) -> web.StreamResponse:
                 "by": "month" if roll_forward.monthly else "day",
                 "totals": [liability_row_json(row) for row in page.totals],
                 "ties": not any(tie.difference for tie in liability.ties),
-                "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in liability.ties],
+                "tie_outs": [{**tie._asdict(), "difference": tie.difference} for tie in liability.ties],
                 **await freshness(query, times),
             },
         )

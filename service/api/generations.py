@@ -49,10 +49,10 @@ async def list_generations(request: web.Request) -> web.Response:
         )
 
 
-class RebuildBody(Struct, forbid_unknown_fields=True, rename={"source": "from"}):
+class RebuildBody(Struct, forbid_unknown_fields=True):
     """The rebuild to start."""
 
-    source: Literal["ledger", "facts"] = "ledger"
+    basis: Literal["ledger", "facts"] = "ledger"
     projections: Annotated[list[str], Meta(description="Only these projections. Empty: all.")] = []
     expect: Annotated[
         list[str], Meta(description="Differences that are expected, as `loyalty rebuild` takes them.")
@@ -84,7 +84,7 @@ async def start_rebuild(request: web.Request) -> web.Response:
     context = request.app[APP_CONTEXT]
     body = await read_json_body(request, RebuildBody)
     async with open_query(request, OPERATOR) as query:
-        source: Source = body.source
+        source: Source = body.basis
         scope = RebuildScope(tuple(body.projections)) if body.projections else EVERYTHING
         await check_scope(query.connection, scope)
         if context.rebuild_task is not None and not context.rebuild_task.done():
@@ -101,7 +101,7 @@ async def start_rebuild(request: web.Request) -> web.Response:
         if context.rebuild_task.done() and not started.done():
             raise context.rebuild_task.result() or RebuildRuns()
         number = started.result() if started.done() else None
-        answer = {"generation": number, "state": "filling", "from": source, "promote": body.promote}
+        answer = {"generation": number, "state": "filling", "basis": source, "promote": body.promote}
         return json_response(answer, status=202)
 
 

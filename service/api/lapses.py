@@ -31,7 +31,8 @@ DAYS_DEFAULT = 366
 
 # Uses the index lots_lapses. The vendor has not reported the expiry of lots past their day.
 LAPSES = """
-    SELECT expires_on, unit, sum(remaining) AS points, count(*) AS lots, count(DISTINCT account_id) AS accounts
+    SELECT expires_on, unit, sum(remaining) AS points, count(*) AS lots_count,
+           count(DISTINCT account_id) AS accounts_count
       FROM lots
      WHERE ledger_id = $1 AND programme = $2 AND remaining > 0 AND expires_on BETWEEN $3 AND $4
        AND (expires_on, unit) > ($5, $6)
@@ -84,7 +85,7 @@ async def get_programme_lapses(request: web.Request) -> web.Response:
             LAPSES, query.ledger.ledger_id, programme, first, last, since, after[1], limit + 1
         )
         shown, cursor = cut_page(rows, limit, lambda row: (row["expires_on"].isoformat(), row["unit"]))
-        extra_fields = {"programme": programme, "from": first, "until": last}
+        extra_fields = {"programme": programme, "from": first, "to": last}
         return page_response(request, [dict(row) for row in shown], cursor, **extra_fields, **await freshness(query))
 
 
@@ -92,14 +93,14 @@ async def _parse_days(query: QueryContext, request: web.Request, programme: str)
     now = clock.now()
     terms = await read_terms(query.connection, query.ledger.ledger_id)
     first = FROM.of(request) or now.astimezone(ZoneInfo(terms.zone(programme, now))).date()
-    last = UNTIL.of(request) or min(first, date.max - timedelta(DAYS_DEFAULT)) + timedelta(DAYS_DEFAULT)
+    last = TO.of(request) or min(first, date.max - timedelta(DAYS_DEFAULT)) + timedelta(DAYS_DEFAULT)
     if not timedelta() <= last - first <= timedelta(DAYS_MAX):
-        raise RequestInvalid(f"`until` must be 0 to {DAYS_MAX:,} days after `from`")
+        raise RequestInvalid(f"`to` must be 0 to {DAYS_MAX:,} days after `from`")
     return first, last
 
 
 FROM = day("from", "The first day. Default: today in the programme's time zone.")
-UNTIL = day("until", f"The last day, at most {DAYS_MAX:,} days after the first. Default: {DAYS_DEFAULT} days after it.")
+TO = day("to", f"The last day, at most {DAYS_MAX:,} days after the first. Default: {DAYS_DEFAULT} days after it.")
 
 OPERATIONS = (
     get("/v1/accounts/{id}/lapses", get_account_lapses, *TIMES, tag="accounts", answer=AccountLapses),
@@ -107,7 +108,7 @@ OPERATIONS = (
         "/v1/programmes/{id}/lapses",
         get_programme_lapses,
         FROM,
-        UNTIL,
+        TO,
         *PAGE,
         tag="programmes",
         answer=ProgrammeLapsePage,

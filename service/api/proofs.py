@@ -12,7 +12,7 @@ from ledger.transparency.checkpoints import ProofFile
 from service.api.answers.ledger import CheckpointAnswer, Consistency, InclusionProof, PublicKeys
 from service.api.requests.admission import get
 from service.api.requests.open_query import open_query
-from service.api.requests.parameters import WHY, whole
+from service.api.requests.parameters import REASON, whole
 from service.api.responses import json_response
 from service.parameters import parse_int
 from service.queries.checkpoints import cosigned_note, newest_checkpoint
@@ -43,7 +43,7 @@ async def prove_inclusion(request: web.Request) -> web.Response:
         return json_response(
             {
                 "position": position,
-                "index": position - 1,
+                "leaf_index": position - 1,
                 "size": size,
                 "leaf_hash": leaf,
                 "proof": await tiles.prove_inclusion(query.connection, ledger_id, position - 1, size),
@@ -57,17 +57,17 @@ async def prove_consistency(request: web.Request) -> web.Response:
     async with open_query(request, "read", "audit") as query:
         signed = await newest_checkpoint(query.connection, query.ledger)
         ledger_id = query.ledger.ledger_id
-        old, size = FROM.of(request), TO.of(request)
+        old, size = FROM_SIZE.of(request), TO_SIZE.of(request)
         assert old is not None
         size = signed.size if size is None else size
         if old > size:
-            raise RequestInvalid("`from` must not be greater than `to`")
+            raise RequestInvalid("`from_size` must not be greater than `to_size`")
         if size > signed.size:
             raise NotSealedYet(f"`size` {size}; the newest checkpoint covers {signed.size} events")
         return json_response(
             {
-                "from": old,
-                "to": size,
+                "from_size": old,
+                "to_size": size,
                 "proof": await tiles.prove_consistency(query.connection, ledger_id, old, size),
                 "from_root": await tiles.compute_root(query.connection, ledger_id, old),
                 "to_root": await tiles.compute_root(query.connection, ledger_id, size),
@@ -157,19 +157,21 @@ SIZE = whole(
     "size", "The number of events in the tree. Default: that of the newest checkpoint.", least=1, most=SIZE_MAX
 )
 POSITION = whole("position", "The position of the event.", least=1, most=SIZE_MAX, required=True)
-FROM = whole("from", "The number of events in the smaller tree.", least=0, most=SIZE_MAX, required=True)
-TO = whole("to", "The number of events in the larger tree. Default: as the newest checkpoint.", least=0, most=SIZE_MAX)
+FROM_SIZE = whole("from_size", "The number of events in the smaller tree.", least=0, most=SIZE_MAX, required=True)
+TO_SIZE = whole(
+    "to_size", "The number of events in the larger tree. Default: as the newest checkpoint.", least=0, most=SIZE_MAX
+)
 PROVING: dict[str, Any] = {"tag": "proofs", "scopes": ("read", "audit"), "errors": (NotSealedYet,)}
 
 OPERATIONS = (
-    get("/v1/ledger/checkpoint", get_checkpoint, WHY, answer=CheckpointAnswer, **PROVING),
-    get("/v1/ledger/keys", list_keys, WHY, answer=PublicKeys, **PROVING),
-    get("/v1/ledger/proofs/inclusion", prove_inclusion, POSITION, SIZE, WHY, answer=InclusionProof, **PROVING),
-    get("/v1/ledger/proofs/consistency", prove_consistency, FROM, TO, WHY, answer=Consistency, **PROVING),
+    get("/v1/ledger/checkpoint", get_checkpoint, REASON, answer=CheckpointAnswer, **PROVING),
+    get("/v1/ledger/keys", list_keys, REASON, answer=PublicKeys, **PROVING),
+    get("/v1/ledger/proofs/inclusion", prove_inclusion, POSITION, SIZE, REASON, answer=InclusionProof, **PROVING),
+    get("/v1/ledger/proofs/consistency", prove_consistency, FROM_SIZE, TO_SIZE, REASON, answer=Consistency, **PROVING),
     get(
         "/v1/ledger/events/{position:[0-9]{1,16}}/proof",
         prove_event,
-        WHY,
+        REASON,
         answer=None,
         media=("text/plain",),
         **PROVING,

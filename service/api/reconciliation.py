@@ -33,14 +33,15 @@ async def get_summary(request: web.Request) -> web.Response:
     async with open_query(request, heavy=True) as query:
         totals = await catalogue.count_lists(query.connection, query.ledger.ledger_id, at, grace)
         lists = [
-            {**open_list, "href": f"/v1/reconciliation/{open_list['list']}"}
+            {**open_list, "href": f"/v1/reconciliation/{open_list['name']}"}
             for open_list in catalogue.totals_json(totals)
         ]
         return json_response(
             {
                 "at": at,
-                "open": sum(open_list.items for open_list in totals.values()),
-                "lists": lists,
+                "open_count": sum(open_list.items for open_list in totals.values()),
+                "items": lists,
+                "next": None,
                 **await freshness(query),
             }
         )
@@ -75,7 +76,7 @@ def list_handler(open_list: OpenList) -> Any:
                 **await freshness(query),
             )
 
-    get_list.__name__ = f"list_{open_list.name.replace('-', '_')}"
+    get_list.__name__ = f"list_open_{open_list.name.replace('-', '_')}"
     return get_list
 
 
@@ -152,7 +153,7 @@ OPERATIONS = (
             tag="reconciliation",
             answer=open_list_answer(open_list),
             media=("text/csv",),
-            summary=f"List open matters: {open_list.says[0].lower()}{open_list.says[1:]}",
+            summary=f"List open matters: {open_list.title[0].lower()}{open_list.title[1:]}",
             description="docs/reconciliation.md explains the causes and the remedies.",
         )
         for name, open_list in catalogue.LISTS.items()

@@ -26,7 +26,7 @@ from ledger.transparency.public_logs import find_published
 from service.api.requests.admission import ACCESS, get, keyless
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import log_access
-from service.api.requests.parameters import WHY
+from service.api.requests.parameters import REASON
 from service.queries.checkpoints import cosigned_note, newest_checkpoint
 
 GZIP_LEVEL = 1
@@ -122,8 +122,8 @@ TILE: dict[str, Any] = {**NOTE, "media": ("application/octet-stream",)}
 KEYED: dict[str, Any] = {"scopes": ("read", "audit"), "basic": True}
 
 OPERATIONS = (
-    get("/v1/ledger/tlog/checkpoint", get_log_checkpoint, WHY, **NOTE, **KEYED),
-    get("/v1/ledger/tlog/tile/{path:.+}", get_log_tile, WHY, **TILE, **KEYED),
+    get("/v1/ledger/tlog/checkpoint", get_log_checkpoint, REASON, **NOTE, **KEYED),
+    get("/v1/ledger/tlog/tile/{path:.+}", get_log_tile, REASON, **TILE, **KEYED),
     keyless("/v1/logs/{token}/checkpoint", get_public_checkpoint, **NOTE),
     keyless("/v1/logs/{token}/tile/{path:.+}", get_public_tile, **TILE),
 )

@@ -108,7 +108,7 @@ def adjust_account(
         show(f"{balances}. Dry run: nothing was changed.")
     else:
         repeated = " It was made before." if result["outcome"] == "duplicate" else ""
-        show(f"{balances}; adjustment {result['adjustment']} at position {result['position']}.{repeated}")
+        show(f"{balances}; adjustment {result['id']} at position {result['position']}.{repeated}")
 
 
 async def _adjust(

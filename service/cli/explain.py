@@ -137,10 +137,10 @@ def explanation_lines(answer: Mapping[str, Any]) -> Iterator[str]:
     for step in answer["steps"]:
         yield ""
         yield _event_line(step)
-        if "stuck" in step:
-            yield f"    cannot be folded, so all later facts wait: {step['stuck']}"
+        if "failure" in step:
+            yield f"    cannot be folded, so all later facts wait: {step['failure']}"
             continue
-        yield f"    {step['rule']['says']}"
+        yield f"    {step['rule']['sentence']}"
         yield from _balance_lines(step) if "postings" in step else _change_lines(step)
     if answer["next_step"] is not None:
         yield ""
@@ -152,7 +152,7 @@ def _summary_line(answer: Mapping[str, Any]) -> Iterator[str]:
         lot = answer["lot"]
         lapses = f"lapses after {lot['expires_on']}" if lot["expires_on"] else "never lapses"
         left = f"{_format_value(lot['remaining'])} of {_format_value(lot['points'])} points left"
-        yield f"Lot {lot['id']}: {left}; {lapses}; {lot['state']}."
+        yield f"Lot {lot['id']}: {left}; {lapses}; {lot['status']}."
     elif "account" in answer:
         account = answer["account"]
         available = f"{_format_value(account['available'])} {account['unit']} available"
@@ -201,17 +201,21 @@ def _balance_lines(step: Mapping[str, Any]) -> Iterator[str]:
 def _moved_points(step: Mapping[str, Any], source: str, target: str) -> Decimal:
     """Sum the points that a step moved from one class to another within lots."""
     return sum(
-        (posting[2] for posting in step["postings"] if posting[0] == source and posting[1] == target and posting[3]),
+        (
+            posting["points"]
+            for posting in step["postings"]
+            if posting["from"] == source and posting["to"] == target and posting["lot"]
+        ),
         Decimal(0),
     )
 
 
 def _lot_change(step: Mapping[str, Any], lot: Mapping[str, Any]) -> str:
     """Write a step's effect on one lot: points added and points taken, separately."""
-    postings = [posting for posting in step["postings"] if posting[3] == lot["id"]]
-    added = sum((posting[2] for posting in postings if posting[1] == "available"), Decimal(0))
-    taken = sum((posting[2] for posting in postings if posting[0] == "available"), Decimal(0))
-    expired = sum((posting[2] for posting in postings if posting[:2] == ["lapsed", "expired"]), Decimal(0))
+    postings = [posting for posting in step["postings"] if posting["lot"] == lot["id"]]
+    added = sum((posting["points"] for posting in postings if posting["to"] == "available"), Decimal(0))
+    taken = sum((posting["points"] for posting in postings if posting["from"] == "available"), Decimal(0))
+    expired = _moved_points({"postings": postings}, "lapsed", "expired")
     if added and taken:
         return f"{_format_signed(added)} -{_format_value(taken)}"
     return f"{_format_value(expired)} expired" if expired and not lot["change"] else _format_signed(lot["change"])

@@ -153,7 +153,7 @@ def show_liability(
         if tie.difference:
             show_note(
                 f"{tie.programme} {tie.unit}: {format_decimal(tie.closing)} is not the accounts'"
-                f" {format_decimal(tie.accounts)}."
+                f" {format_decimal(tie.accounts_total)}."
             )
     if any(tie.difference for tie in liability.ties):
         raise typer.Exit(FINDINGS)
@@ -209,7 +209,7 @@ def close(
         show_note(f"Open matters before {period} is closed:")
         for name, one in totals.items():
             points = ", ".join(f"{format_decimal(points)} {unit}" for unit, points in one.points.items())
-            show_note(f"    {name}: {one.items:,}{f', {points}' if points else ''} ({LISTS[name].says})")
+            show_note(f"    {name}: {one.items:,}{f', {points}' if points else ''} ({LISTS[name].title})")
     if totals and not yes and not dry_run:
         if not sys.stdin.isatty() or as_json:
             raise RequestInvalid(
@@ -316,7 +316,7 @@ def show_period(
     columns = (*columns, *CLOSING_COLUMNS)
     show_table(columns, ([row[name] for name in columns] for row in found["totals"]))
     for name, title in (("prior_period_items", "Prior-period items"), ("later_items", "Reported since it was closed")):
-        of = ("account", "amount", "unit", "first_position")
+        of = ("account", "points", "unit", "first_position")
         rows = [[item[column] for column in of] for item in found[name]]
         if rows:
             show_table(of, rows, title=title)

@@ -108,14 +108,14 @@ def _show_lists(
 
     totals = run_with_connection(data, work)
     if as_csv is None and as_json:
-        _write(encode_json({"ledger": ledger, "at": at, "lists": totals_json(totals)}))
+        _write(encode_json({"ledger": ledger, "at": at, "items": totals_json(totals)}))
     elif as_csv is None:
         rows = [
             (
                 name,
                 f"{totals_of_list.items:,}{' or more' if totals_of_list.more else ''}",
                 _format_points(totals_of_list),
-                LISTS[name].says,
+                LISTS[name].title,
             )
             for name, totals_of_list in totals.items()
         ]

@@ -77,8 +77,8 @@ def lot_bar(lot: Mapping[str, Any], largest: Decimal) -> list[BarPart]:
     fates = {
         "used": lot["redeemed"] + lot["sent"] + lot["removed"],
         "returned": lot["returned"],
-        "lapsed": lot["expired"] + (lot["remaining"] if lot["state"] == "lapsed" else 0),
-        "open": lot["remaining"] if lot["state"] == "open" else Decimal(0),
+        "lapsed": lot["expired"] + (lot["remaining"] if lot["status"] == "lapsed" else 0),
+        "open": lot["remaining"] if lot["status"] == "open" else Decimal(0),
     }
     parts, start = [], 0.0
     for name, points in fates.items():

@@ -77,9 +77,10 @@ def losses_of(lines: Sequence[Mapping[str, Any]], lots: Mapping[str, Mapping[str
 def points_of_lots(line: Mapping[str, Any]) -> dict[str, Decimal]:
     """Return the points that a line took from each lot."""
     taken: dict[str, Decimal] = {}
-    for source, _, points, lot_id in line["postings"]:
-        if lot_id is not None and source == SPENDABLE:
-            taken[lot_id] = taken.get(lot_id, Decimal(0)) + Decimal(points)
+    for posting in line["postings"]:
+        lot_id = posting["lot"]
+        if lot_id is not None and posting["from"] == SPENDABLE:
+            taken[lot_id] = taken.get(lot_id, Decimal(0)) + Decimal(posting["points"])
     return taken
 
 

@@ -144,7 +144,7 @@ def _assertions(done: Liability, names: dict[tuple[str, str], JournalNames]) -> 
     for tie in done.ties:
         if (tie.programme, tie.unit) in names and _is_whole(done, tie):
             name = names[tie.programme, tie.unit]
-            yield _balance(last, f"Liabilities:Points:{name.account}", tie.accounts, name)
+            yield _balance(last, f"Liabilities:Points:{name.account}", tie.accounts_total, name)
 
 
 def _is_whole(done: Liability, tie: TieOut) -> bool:

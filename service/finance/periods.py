@@ -57,7 +57,7 @@ class PriorPeriodItem(NamedTuple):
     account: str
     programme: str
     unit: str
-    amount: Decimal
+    points: Decimal
     first_position: int | None
     lines: Sequence[Mapping[str, Any]]
 

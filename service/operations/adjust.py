@@ -65,7 +65,7 @@ class AdjustmentResult(NamedTuple):
     `position` is None in a dry run.
     """
 
-    adjustment: str
+    id: str
     account: str
     points: Decimal
     position: int | None

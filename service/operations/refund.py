@@ -26,7 +26,7 @@ DUE = """
 class RefundResult(NamedTuple):
     """The item, the points given back, and the position of the event; None in a dry run."""
 
-    item: str
+    order_item: str
     points: Decimal
     position: int | None
 

@@ -4,22 +4,23 @@ Stored rows answer if they hold no later fact than the query asks for. Otherwise
 Spendable points are arithmetic on lots and a time: a lot counts until its day is over. No job has to run.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import msgspec
-
 from ledger.errors import SubjectUnknown
 from ledger.facts.accounts import account_id_of, holder_of
 from projections.accounts import ACCOUNTS
+from projections.accounts.account import Posting
 from projections.accounts.lapses import has_lapsed
 from projections.accounts.statement import Line, decode_postings
 from projections.queries.as_of import AsOf, KnownSubject, fold_known, load_known
 from projections.queries.holder_history import LotHistory, lapse_lines
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
+from service.queries.lists import ListRequest
 from service.queries.references import expand_reference, require_single
 from service.queries.subjects import row_json
 
@@ -32,7 +33,6 @@ ACCOUNTS_OF_HOLDERS = """
     SELECT a.account_id, a.holder, a.programme, a.unit FROM unnest($2::text[]) AS asked (holder)
       JOIN accounts a ON a.ledger_id = $1 AND a.account_id > asked.holder || ':' AND a.account_id < asked.holder || ';'
 """
-ACCOUNT_PREFIX = "account "  # prefix of the holder in the list of subjects that an event changed
 COLONS_PER_REFERENCE = 2  # source:org:id
 ZERO = Decimal(0)
 
@@ -54,7 +54,7 @@ async def find_account(query: QueryContext, name: str) -> Mapping[str, Any]:
 
     A merged holder leads to the survivor's account. Raises SubjectUnknown, or RequestInvalid if several accounts match.
     """
-    refs = await expand_reference(query, name.removeprefix(ACCOUNT_PREFIX))
+    refs = await expand_reference(query, name)
     rows = await query.connection.fetch(ACCOUNT, query.ledger.ledger_id, refs)
     if not rows:
         holders = [ref for ref in refs if ref.count(":") == COLONS_PER_REFERENCE]
@@ -98,7 +98,7 @@ async def fold_account(query: QueryContext, name: str, times: AsOfQuery) -> Acco
 
 async def fold_account_with_facts(query: QueryContext, name: str, times: AsOfQuery) -> tuple[KnownSubject, AccountView]:
     """Return the known facts of an account's holder, and the account folded from them. Raises SubjectUnknown."""
-    refs = await expand_reference(query, name.removeprefix(ACCOUNT_PREFIX))
+    refs = await expand_reference(query, name)
     holders = {ref: ref if ref.count(":") == COLONS_PER_REFERENCE else holder_of(ref) for ref in refs}
     as_of = AsOf(times.at, times.position)
     groups = await load_known(query.connection, query.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)
@@ -137,7 +137,7 @@ def fold_holder(known: KnownSubject, at: datetime) -> dict[str, AccountView]:
             lots,
             at,
             [line for line in lines if line.account_id == account_id],
-            {"parked": folded.parked, "parked_position": folded.parked_position} if folded.parked else None,
+            {"reason": folded.parked, "position": folded.parked_position} if folded.parked else None,
         )
     return views
 
@@ -179,31 +179,45 @@ def lapses_since(account: Mapping[str, Any], lots: Iterable[Mapping[str, Any]], 
     """Return statement lines for lots that lapsed after the last line. No event reports such a lapse."""
     dated = [LotHistory(*(lot[name] for name in LotHistory._fields)) for lot in lots]
     lines = lapse_lines(account["account_id"], account["available"], account["last_at"], dated, at)
-    without_fact = {"line": None, "promised": account["promised"], "again": False, "counted_position": None}
-    without_fact |= dict.fromkeys(("claimed", "drift", "untied", "differs"))
+    without_fact = {"line": None, "promised": account["promised"], "repeated": False, "counted_position": None}
+    without_fact |= dict.fromkeys(("claimed", "drift", "untied", "report_excess"))
     return [
         {
             **_shown(line._asdict()),
             **without_fact,
-            "postings": [list(posting) for posting in decode_postings(line.postings)],
+            "postings": postings_json(decode_postings(line.postings)),
         }
         for line in lines
     ]
 
 
 def lot_json(lot: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    """Return a lot as JSON. Its state is open, lapsed or used."""
+    """Return a lot as JSON. Its status is open, lapsed or used."""
     columns = _shown(lot)
-    state = "used" if not lot["remaining"] else "lapsed" if has_lapsed(lot["lapses_at"], at) else "open"
-    return {"id": columns.pop("lot_id"), **columns, "state": state}
+    status = "used" if not lot["remaining"] else "lapsed" if has_lapsed(lot["lapses_at"], at) else "open"
+    return {"id": columns.pop("lot_id"), **columns, "status": status}
+
+
+def postings_json(postings: Iterable[Posting]) -> list[dict[str, Any]]:
+    """Return postings as JSON: points from one class to another, and the lot."""
+    return [{"from": source, "to": target, "points": points, "lot": lot} for source, target, points, lot in postings]
 
 
 def statement_line_json(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {**_shown(line), "postings": msgspec.json.decode(line["postings"])}
+    return {**_shown(line), "postings": postings_json(decode_postings(line["postings"]))}
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in ("ledger_id", "subject", "account_id")}
+
+
+async def show_accounts(query: QueryContext, rows: Sequence[Any], asked: ListRequest) -> list[dict[str, Any]]:
+    """Return stored accounts as they are at the time of a list."""
+    lots = await query.connection.fetch(OPEN_LOTS, query.ledger.ledger_id, [row["account_id"] for row in rows])
+    lots_by_account: dict[str, list[Any]] = defaultdict(list)
+    for lot in lots:
+        lots_by_account[lot["account_id"]].append(lot)
+    return [account_json(AccountView(dict(row), lots_by_account[row["account_id"]], asked.at)) for row in rows]
 
 
 async def account_rows_json(

@@ -6,7 +6,14 @@ from typing import Any
 
 from ledger.errors import SubjectUnknown
 from projections.queries.explain import LineStep, UnfoldableStep, account_steps, rule_named
-from service.queries.accounts import AccountView, account_json, fold_account_with_facts, lapses_since, lot_json
+from service.queries.accounts import (
+    AccountView,
+    account_json,
+    fold_account_with_facts,
+    lapses_since,
+    lot_json,
+    postings_json,
+)
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.explain_steps import StepPage, cause_json, load_step_events, unfoldable_json
@@ -29,7 +36,7 @@ async def explain_account(
     steps_json = [_step_json(number, step, events) for number, step in page_steps]
     if next_step is None:
         lapses = lapses_since(view.row, view.lots, times.at)
-        steps_json += [_lapse_step_json(line, view) for line in lapses if lot in (None, line["postings"][0][3])]
+        steps_json += [_lapse_step_json(line, view) for line in lapses if lot in (None, line["postings"][0]["lot"])]
     head = {"account": account_json(view)} if lot is None else {"lot": find_lot(view, lot, times)}
     return {**head, "steps": steps_json, "next_step": next_step}
 
@@ -73,14 +80,15 @@ def _step_json(number: int, step: LineStep | UnfoldableStep, events: Mapping[int
         "claimed": line.claimed,
         "drift": line.drift,
         "counted_position": line.counted_position,
-        "postings": [list(posting) for posting in step.postings],
+        "postings": postings_json(step.postings),
         "lots": [{"change": lot.change, **lot_json(lot.row, line.occurred_at)} for lot in step.lots],
     }
 
 
 def _lapse_step_json(line: Mapping[str, Any], view: AccountView) -> dict[str, Any]:
     """Return the step of a lapse after the last fact. The fold does not know it yet."""
-    [(_, _, _, lot_id)] = line["postings"]
+    [posting] = line["postings"]
+    lot_id = posting["lot"]
     lots = [lot for lot in view.lots if lot["lot_id"] == lot_id]
     return {
         "step": None,

@@ -48,12 +48,12 @@ async def load_step_events(query: QueryContext, recorded: Sequence[RecordedFact]
 def cause_json(recorded: RecordedFact | None, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the fact and the event of a step. Both are None for a lapse, and where a vendor's claim was adopted."""
     if recorded is None:
-        return {"event": None, "fact": None, "says": {}}
+        return {"event": None, "fact": None, "fields": {}}
     fact, occurrence = recorded
     return {
         "event": events.get(occurrence.position),
         "fact": kind_of(fact),
-        "says": fact_json(fact),
+        "fields": fact_json(fact),
         **({"untimed": True} if occurrence.untimed else {}),
     }
 
@@ -61,4 +61,4 @@ def cause_json(recorded: RecordedFact | None, events: Mapping[int, Mapping[str, 
 def unfoldable_json(number: int, step: UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the step of a fact that could not be folded, with the reason."""
     occurred_at = step.recorded.occurrence.occurred_at
-    return {"step": number, "occurred_at": occurred_at, **cause_json(step.recorded, events), "stuck": step.reason}
+    return {"step": number, "occurred_at": occurred_at, **cause_json(step.recorded, events), "failure": step.reason}

@@ -24,7 +24,7 @@ from service.queries.explain_steps import StepPage, cause_json, fact_json, load_
 from service.queries.references import require_single
 
 PARKED = """
-    SELECT parked, parked_position FROM subjects
+    SELECT parked AS reason, parked_position AS position FROM subjects
      WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3 AND parked IS NOT NULL
 """
 
@@ -56,9 +56,9 @@ async def former_subjects(query: QueryContext, projection: Projection, name: str
     """
     connection, ledger_id = query.connection, query.ledger.ledger_id
     subjects: set[str] = set()
-    if "named_before" in projection.tables[0].columns:
+    if "previous_owners" in projection.tables[0].columns:
         subjects.update(
-            row["subject"] for row in await connection.fetch(_named_before_sql(projection), ledger_id, name)
+            row["subject"] for row in await connection.fetch(_previous_owners_sql(projection), ledger_id, name)
         )
     if times.position is not None:
         withdrawn = await connection.fetch(WITHDRAWN_OF, ledger_id, projection.subject, name, times.position)
@@ -125,7 +125,7 @@ async def load_history(query: QueryContext, subject_kind: str, subjects: Sequenc
             "fact": row["kind"],
             "position": row["position"],
             "untimed": row["untimed"],
-            "says": fact_json(decode_fact(row["kind"], row["body"])),
+            "fields": fact_json(decode_fact(row["kind"], row["body"])),
         }
         for row in rows
     ]
@@ -163,12 +163,12 @@ def folded_subject_json(projection: Projection, known: KnownSubject) -> dict[str
             "fact": kind_of(fact),
             "position": at.position,
             "untimed": at.untimed,
-            "says": fact_json(fact),
+            "fields": fact_json(fact),
         }
         for fact, at in known.facts[: HISTORY_MAX + 1]
     ]
     if folded.parked:
-        answer["parked"] = {"parked": folded.parked, "parked_position": folded.parked_position}
+        answer["parked"] = {"reason": folded.parked, "position": folded.parked_position}
     return answer
 
 
@@ -215,9 +215,9 @@ def _apply_ends_to_step(table: str, root: str, step: dict[str, Any], zones: Time
     """Change the state after a step to the state at the time of the step. A fact may come after the end."""
     if "state" not in step:
         return
-    before = {"id": root, **step["state"]}
+    before = {"id": root, **step["row"]}
     for ended in ended_statuses(table, before, row_as_at(table, before, step["occurred_at"], zones)):
-        step["state"] = {**step["state"], ended.column: EXPIRED}
+        step["row"] = {**step["row"], ended.column: EXPIRED}
         if ended.column in step["changed"]:
             step["changed"][ended.column]["after"] = EXPIRED
 
@@ -251,9 +251,9 @@ def _rows_by_customer_sql(projection: Projection) -> str:
 
 
 @cache
-def _named_before_sql(projection: Projection) -> str:
+def _previous_owners_sql(projection: Projection) -> str:
     name = projection.tables[0].name
-    return f"SELECT subject FROM {name} WHERE ledger_id = $1 AND named_before @> ARRAY[$2::text]"  # noqa: S608
+    return f"SELECT subject FROM {name} WHERE ledger_id = $1 AND previous_owners @> ARRAY[$2::text]"  # noqa: S608
 
 
 @cache
@@ -281,5 +281,5 @@ def _step_json(number: int, step: RowStep | UnfoldableStep, events: Mapping[int,
             for column, before in step.before.items()
             if not column.endswith("position")
         },
-        "state": step.row,
+        "row": step.row,
     }

@@ -68,6 +68,12 @@ async def count_lists(
 def totals_json(totals: Mapping[str, ListTotals]) -> list[dict[str, Any]]:
     """Return the totals of all lists as JSON."""
     return [
-        {"list": name, "says": LISTS[name].says, "items": total.items, "more": total.more, "points": total.points}
+        {
+            "name": name,
+            "title": LISTS[name].title,
+            "open_count": total.items,
+            "truncated": total.more,
+            "points": total.points,
+        }
         for name, total in totals.items()
     ]

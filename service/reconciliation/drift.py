@@ -54,7 +54,7 @@ def drift_item(row: Any, evidence: Evidence) -> OpenItem:
 
 DRIFT = OpenList(
     name="drift",
-    says="Accounts whose balance differs from the vendor's claim, or whose history proves missing events",
+    title="Accounts whose balance differs from the vendor's claim, or whose history proves missing events",
     read=read_drift,
     count=count_by_statement(DRIFTING_IN_ALL),
     columns=("programme", "customer", "available", "claimed", "claimed_at", "drift", "unseen", "agreed_at"),

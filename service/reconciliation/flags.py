@@ -147,11 +147,11 @@ GAPS = (
     ),
     Flag(
         "streaks",
-        "told_after_unenrolment",
+        "after_unenrolment_count",
         _sql_text(
             "Events arrived for a customer who had left the streak. An enrolment is missing, or the events are wrong."
         ),
-        condition="t.told_after_unenrolment > 0",
+        condition="t.after_unenrolment_count > 0",
         since="t.unenrolled_at",
     ),
     Flag("streaks", "incomplete", NOT_REPORTED, since="coalesce(t.ended_at, t.unenrolled_at)"),
@@ -248,7 +248,7 @@ def _totals_sql(flag: Flag) -> str:
 
 
 def _item(flag: Flag, row: Any) -> OpenItem:
-    details = {"what": flag.table, "flag": flag.column, "customer": row["customer"]}
+    details = {"resource": flag.table, "flag": flag.column, "customer": row["customer"]}
     amount: Decimal | None = row["amount"]
     name = (
         f"{flag.table} {row['subject']}" if row["ordinal"] == 0 else f"{flag.table} {row['subject']} {row['ordinal']}"
@@ -257,7 +257,7 @@ def _item(flag: Flag, row: Any) -> OpenItem:
     return OpenItem(name, amount, unit, row["position"], row["since"], row["cause"], details)
 
 
-def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
+def _flag_list(name: str, title: str, flags: Sequence[Flag]) -> OpenList:
     """Make a list of flags, one flag after the other, each in order of subjects. A key is (number of the flag, subject,
     ordinal).
     """
@@ -289,10 +289,10 @@ def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
 
     return OpenList(
         name=name,
-        says=says,
+        title=title,
         read=read,
         count=count,
-        columns=("what", "flag", "customer"),
+        columns=("resource", "flag", "customer"),
         start=(0, "", -1),
         grace=FLAG_GRACE,
         statements=(),

@@ -12,7 +12,7 @@ from service.reconciliation.lists import PAGE_ITEMS, Key, ListQuery, OpenItem, O
 
 ReadPage = Callable[[ListQuery], Awaitable[tuple[list[OpenItem], Key | None]]]
 
-ITEM_COLUMNS = ("id", "amount", "unit", "position", "since", "age_seconds", "cause")
+ITEM_COLUMNS = ("id", "points", "unit", "position", "since", "age_seconds", "cause")
 FORMULA_PREFIXES = (
     "=",
     "+",
@@ -27,7 +27,7 @@ def item_json(item: OpenItem, at: datetime) -> dict[str, Any]:
     """Return an item as JSON, with its age at `at` in whole seconds."""
     return {
         "id": item.id,
-        "amount": item.amount,
+        "points": item.amount,
         "unit": item.unit,
         "position": item.position,
         "since": item.since,

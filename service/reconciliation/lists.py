@@ -61,7 +61,7 @@ class OpenList:
     """One list. `start` is the key before the first item; it defines the types in a key."""
 
     name: str
-    says: str
+    title: str
     read: ReadItems
     count: CountItems
     columns: tuple[str, ...]  # details written to a CSV file
@@ -89,7 +89,7 @@ def _as(wanted: Any, value: Any) -> Any:
 
 def list_from_sql(
     name: str,
-    says: str,
+    title: str,
     *,
     page: str,
     totals: str | None = None,
@@ -115,8 +115,8 @@ def list_from_sql(
         return [_item_of_row(row, cause, (*columns, *details)) for row in shown], next_key(rows, query.limit, key)
 
     if totals is None:
-        return OpenList(name, says, read, count_by_reading(read, start), columns, start, grace, details, (page,))
-    return OpenList(name, says, read, count_by_statement(totals), columns, start, grace, details, (page, totals))
+        return OpenList(name, title, read, count_by_reading(read, start), columns, start, grace, details, (page,))
+    return OpenList(name, title, read, count_by_statement(totals), columns, start, grace, details, (page, totals))
 
 
 def _item_of_row(row: Any, cause: str | Callable[[Any], str], details: Sequence[str]) -> OpenItem:

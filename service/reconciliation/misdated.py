@@ -8,7 +8,7 @@ from service.reconciliation.lists import format_time, list_from_sql
 # Facts of misdated events are `untimed`, and so are their subjects. An index finds these subjects.
 MISDATED_EVENTS = f"""
     SELECT e.position::text AS id, NULL::numeric AS amount, NULL AS unit, e.position, e.source, e.org, e.kind,
-           e.occurred_at AS dated, e.recorded_at AS since
+           e.occurred_at, e.recorded_at AS since
       FROM (SELECT DISTINCT f.position FROM subjects s
               JOIN facts f ON f.ledger_id = s.ledger_id AND f.subject_kind = s.subject_kind AND f.subject = s.subject
              WHERE s.ledger_id = $1 AND s.untimed AND f.untimed AND f.position > $4) told
@@ -20,7 +20,7 @@ MISDATED_EVENTS = f"""
 
 
 def _cause(row: Any) -> str:
-    dated = format_time(row["dated"])
+    dated = format_time(row["occurred_at"])
     return (
         f"The vendor dates it {dated}, after the time of recording. That cannot be true. The recorded time is used "
         "instead."
@@ -34,5 +34,5 @@ MISDATED = list_from_sql(
     key=("position",),
     start=(0,),
     cause=_cause,
-    columns=("source", "org", "kind", "dated"),
+    columns=("source", "org", "kind", "occurred_at"),
 )

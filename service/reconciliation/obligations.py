@@ -10,7 +10,8 @@ from service.reconciliation.lists import list_from_sql
 # Halves with different people agree if one of the two was merged into the other. A programme's terms may set another
 # grace than the two days that `by` already subtracts.
 HALF_TRANSFERS = """
-    SELECT subject AS id, sender, receiver, sent_to, received_from, status, programme, unit, points, points_received,
+    SELECT subject AS id, sender, receiver, sent_to, received_from, status, programme, unit, points,
+           points AS points_sent, points_received,
            CASE WHEN status <> 'completed' OR points = points_received THEN points ELSE points - points_received END
            AS amount, coalesce(initiated_at, received_at) AS since, last_position AS position
       FROM transfers t
@@ -56,7 +57,7 @@ TRANSFERS = list_from_sql(
     key=("id",),
     start=("",),
     cause=_cause_of_half,
-    columns=("status", "sender", "receiver", "sent_to", "received_from", "programme", "points", "points_received"),
+    columns=("status", "sender", "receiver", "sent_to", "received_from", "programme", "points_sent", "points_received"),
     grace=timedelta(days=TRANSFER_GRACE_DAYS),
 )
 

@@ -12,18 +12,18 @@ from ledger.decimals import format_decimal
 from service.reconciliation.lists import list_from_sql
 
 DIFFERING = """
-    SELECT rtrim(of.id || ' ' || of.day) AS id, of.id AS ref, of.what, of.day AS of_day, nullif(of.day, '') AS day,
-           of.customer, of.programme, of.unit, of.announced, of.held, of.points AS amount, of.missing, of.since,
-           of.position,
+    SELECT rtrim(of.id || ' ' || of.day) AS id, of.id AS ref, of.resource, of.day AS of_day, nullif(of.day, '') AS day,
+           of.customer, of.programme, of.unit, of.claimed_value, of.own_value, of.points AS amount, of.missing,
+           of.since, of.position,
            (SELECT min(days.expires_on) FROM (
                  SELECT l.expires_on FROM lots l
                   WHERE l.ledger_id = $1 AND l.account_id = of.id AND l.remaining > 0 AND l.expires_on <> of.day::date
-                    AND of.what = 'points'
-                  GROUP BY l.expires_on HAVING sum(l.remaining) = of.announced::numeric) days) AS other_day
+                    AND of.resource = 'points'
+                  GROUP BY l.expires_on HAVING sum(l.remaining) = of.claimed_value::numeric) days) AS other_day
       FROM (
-        (SELECT 'points' AS what, r.account_id AS id, r.expires_on::text COLLATE "C" AS day, a.customer, a.programme,
-                a.unit, r.claimed::text AS announced, r.held::text AS held, r.claimed - r.held AS points, a.missing,
-                r.claimed_at AS since, r.position
+        (SELECT 'points' AS resource, r.account_id AS id, r.expires_on::text COLLATE "C" AS day, a.customer,
+                a.programme, a.unit, r.claimed::text AS claimed_value, r.held::text AS own_value,
+                r.claimed - r.held AS points, a.missing, r.claimed_at AS since, r.position
            FROM reminders r JOIN accounts a ON a.ledger_id = r.ledger_id AND a.account_id = r.account_id
           WHERE r.ledger_id = $1 AND r.claimed <> r.held AND abs(r.claimed - r.held) >= 0.001 AND r.claimed_at <= $2
             AND (a.agreed_at IS NULL OR a.drift <> 0 OR a.missing <> 0
@@ -51,18 +51,22 @@ DIFFERING = """
           WHERE m.ledger_id = $1 AND m.claim_differs AND m.updated_at <= $2
             AND ('membership', m.subject, '') > ($4, $5, $6)
           ORDER BY m.subject LIMIT $3)) of
-     ORDER BY of.what COLLATE "C", of.id COLLATE "C", of.day LIMIT $3
+     ORDER BY of.resource COLLATE "C", of.id COLLATE "C", of.day LIMIT $3
 """
 
 
 def _cause(row: Any) -> str:
     """Write the announced value, our value, and the cause that the rows support."""
-    if row["what"] != "points":
-        return CAUSES_BY_KIND[row["what"]].format(announced=row["announced"] or "none", held=row["held"] or "none")
-    announcement = f"The vendor announces {row['announced']} points that lapse on {row['day']}; we have {row['held']}."
+    if row["resource"] != "points":
+        return CAUSES_BY_KIND[row["resource"]].format(
+            announced=row["claimed_value"] or "none", held=row["own_value"] or "none"
+        )
+    announcement = (
+        f"The vendor announces {row['claimed_value']} points that lapse on {row['day']}; we have {row['own_value']}."
+    )
     if row["amount"] == row["missing"]:
         return f"{announcement} The same amount is missing by its claims. See the list `drift`."
-    if row["other_day"] is not None and Decimal(row["held"]) == 0:  # points of that day here make it a coincidence
+    if row["other_day"] is not None and Decimal(row["own_value"]) == 0:  # points of that day here make it a coincidence
         return f"{announcement} The same amount lapses here after {row['other_day']}. One of the two days is wrong."
     kind = "credit" if row["amount"] > 0 else "debit"
     points = format_decimal(abs(row["amount"]))
@@ -85,8 +89,8 @@ REMINDERS = list_from_sql(
     "reminders",
     "Reminders of the vendor that differ from our values",
     page=DIFFERING,
-    key=("what", "ref", "of_day"),
+    key=("resource", "ref", "of_day"),
     start=("", "", ""),
     cause=_cause,
-    columns=("what", "day", "customer", "programme", "announced", "held"),
+    columns=("resource", "day", "customer", "programme", "claimed_value", "own_value"),
 )

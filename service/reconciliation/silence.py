@@ -174,7 +174,7 @@ async def read_silence(connection: Connection, query: ListQuery) -> tuple[list[O
 
 SILENCE = OpenList(
     name="silence",
-    says="Kinds of events that used to arrive over a connection and have stopped, or fell to a quarter or less",
+    title="Kinds of events that used to arrive over a connection and have stopped, or fell to a quarter or less",
     read=fill_pages(read_silence, lambda item: (item.details["connection"], item.details["kind"])),
     count=count_by_reading(read_silence, ("", "")),
     columns=("connection", "source", "kind", "expected_per_day", "observed_since", "expected_since", "last_at"),

@@ -147,7 +147,7 @@ def _conflict(
             "kind": first.kind,
             "policy": policies.get(of, DEFAULT_POLICY),
             "settled": of in policies,
-            "told": len(events),
+            "contents_count": len(events),
             "positions": [event.position for event in _first_and_folded(events, folded, POSITIONS_SHOWN_MAX)],
             "contents": [
                 {
@@ -178,10 +178,10 @@ async def _count_unsettled(connection: Connection, ledger_id: int, by: datetime)
 
 CONFLICTS = OpenList(
     name="conflicts",
-    says="Events with one key and different contents; kinds with a policy are settled and not counted",
+    title="Events with one key and different contents; kinds with a policy are settled and not counted",
     read=read_conflicts,
     count=_count_unsettled,
     columns=("event_key", "source", "kind", "policy", "settled", "positions"),
-    details=("told", "contents"),
+    details=("contents_count", "contents"),
     start=(0,),
 )

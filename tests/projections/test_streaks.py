@@ -108,13 +108,13 @@ def test_an_un_enrolment_is_final_for_its_period() -> None:
     row = row_of(STREAKS, *told)
 
     assert (row.status, row.value, row.levels_achieved_count) == ("unenrolled", Decimal(1), 0)
-    assert (row.started_at, row.unenrolled_at, row.told_after_unenrolment) == (None, day(2), 2)
+    assert (row.started_at, row.unenrolled_at, row.after_unenrolment_count) == (None, day(2), 2)
 
 
 def test_what_was_before_the_un_enrolment_counts_even_when_it_is_reported_late() -> None:
     row = row_of(STREAKS, on(5, un_enrolled()), on(1, enrolled(), position=9), on(2, started(), position=10))
 
-    assert (row.status, row.started_at, row.told_after_unenrolment, row.last_position) == ("unenrolled", day(2), 0, 10)
+    assert (row.status, row.started_at, row.after_unenrolment_count, row.last_position) == ("unenrolled", day(2), 0, 10)
 
 
 def test_a_level_without_enrolment_or_start_is_a_streak_of_which_something_is_missing() -> None:

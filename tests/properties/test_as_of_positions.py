@@ -171,7 +171,7 @@ async def test_an_answer_as_of_a_position_never_changes(dsn: str, seed: int) -> 
         for month in ("2023-12", "2024-01", "2024-02"):
             status, period = await acme.ask(f"/v1/periods/{month}")
             if status == 200:
-                items = sum(Decimal(item["amount"]) for item in period["prior_period_items"])
+                items = sum(Decimal(item["points"]) for item in period["prior_period_items"])
                 assert items == sum(Decimal(total["prior_period"]) for total in period["totals"])
         assert (await rebuild(dsn)).differing == {}
         await asked.check()

@@ -16,6 +16,7 @@ from service.server.openapi.document import build_document
 from service.server.routes import OPERATIONS
 
 # Answers outside the operations: no path, no method, a head that cannot be parsed, and limits of the connection.
+CHECKED_TYPES = ("application/json", "application/problem+json")
 PROTOCOL_STATUSES = {404, 405, 400, 417, 429}
 
 
@@ -95,7 +96,7 @@ class CheckedClient(TestClient[Any, Any]):
     async def _request(self, method: str, path: Any, **options: Any) -> ClientResponse:
         response: ClientResponse = await super()._request(method, path, **options)
         is_described = method != "HEAD" and not response.url.path.startswith("/console")
-        if is_described and response.content_type.endswith("json"):
+        if is_described and response.content_type in CHECKED_TYPES:
             body = await response.read()
             check_answer(method, response.url.raw_path, response.status, response.content_type, body)
         return response

@@ -32,7 +32,7 @@ class NextLapse(TypedDict):
 LOT_FIELDS = {
     "id": str,
     **row_fields(LotRow, without=("account_id", "lot_id")),
-    "state": Annotated[Literal["open", "lapsed", "used"], Meta(description="At the time of the query.")],
+    "status": Annotated[Literal["open", "lapsed", "used"], Meta(description="At the time of the query.")],
 }
 Lot: Any = answer_type("Lot", LOT_FIELDS, description="Points earned together that lapse together.")
 ACCOUNT_FIELDS = {
@@ -59,15 +59,17 @@ AccountDetails: Any = answer_type(
 LotPage = page_of(Lot, **FRESH)
 LotDetails: Any = answer_type("LotDetails", {**LOT_FIELDS, **FRESH})
 
-Posting = Annotated[
-    tuple[str, str, Points, str | None], Meta(description="Source class, target class, points, and the lot.")
-]
+PostingAnswer: Any = answer_type(
+    "Posting",
+    {"from": str, "to": str, "points": Points, "lot": str | None},
+    description="One line of double entry: points from one class of an account to another.",
+)
 StatementLine: Any = answer_type(
     "StatementLine",
     {
         **row_fields(Line, without=("account_id", "line", "postings")),
         "line": int | None,
-        "postings": list[Posting],
+        "postings": list[PostingAnswer],
         "untimed": NotRequired[bool],
     },
     description="One fact or lapse that concerns an account, with the balance after it.",
@@ -83,7 +85,7 @@ LotTouchedAnswer: Any = answer_type(
 class AccountStep(TypedDict):
     """One line of the statement with its fact, its event, its rule and the lots that it touched.
 
-    A fact that cannot be folded has `stuck`, the reason, and no figures. A lapse has no event.
+    A fact that cannot be folded has `failure`, the reason, and no figures. A lapse has no event.
     """
 
     step: int | None
@@ -91,7 +93,7 @@ class AccountStep(TypedDict):
     kind: NotRequired[str]
     event: StepEvent | None
     fact: str | None
-    says: Fields
+    fields: Fields
     untimed: NotRequired[bool]
     rule: NotRequired[StepRule]
     points: NotRequired[Points]
@@ -100,9 +102,9 @@ class AccountStep(TypedDict):
     claimed: NotRequired[Points | None]
     drift: NotRequired[Points | None]
     counted_position: NotRequired[int | None]
-    postings: NotRequired[list[Posting]]
+    postings: NotRequired[list[PostingAnswer]]
     lots: NotRequired[list[LotTouchedAnswer]]
-    stuck: NotRequired[str]
+    failure: NotRequired[str]
 
 
 AccountExplanation: Any = answer_type("AccountExplanation", {"account": Account, "steps": list[AccountStep], **STEPS})
@@ -155,7 +157,7 @@ class AccountLapses(Freshness):
 Adjustment: Any = answer_type(
     "Adjustment",
     {
-        "adjustment": str,
+        "id": str,
         "account": str,
         **row_fields(AdjustmentRow, without=("account_id", "adjustment", "reversal_position")),
         "reversal_position": int | None,
@@ -168,7 +170,7 @@ AdjustmentPage = page_of(Adjustment, **FRESH)
 class AdjustmentResultAnswer(TypedDict):
     """An adjustment or its reversal. `outcome` is `duplicate` if it was made before."""
 
-    adjustment: str
+    id: str
     account: str
     points: Points
     position: RecordedPosition

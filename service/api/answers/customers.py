@@ -24,7 +24,7 @@ def _rows_by_table() -> dict[str, Any]:
 CustomerDetails: Any = answer_type(
     "CustomerDetails",
     {
-        "customer": str,
+        "id": str,
         "merged_into": Annotated[str | None, Meta(description="The customer that remains after all merges.")],
         **_rows_by_table(),
         "truncated": NotRequired[Annotated[list[str], Meta(description="The lists that were cut.")]],
@@ -38,7 +38,7 @@ CustomerDetails: Any = answer_type(
 class CustomerFound(TypedDict):
     """A customer that was once named by the searched value."""
 
-    customer: str
+    id: str
     merged_into: NotRequired[str]
 
 

@@ -33,8 +33,8 @@ class Freshness(TypedDict):
 class Parked(TypedDict):
     """An event that cannot be folded. The row shows the facts before it."""
 
-    parked: str
-    parked_position: int
+    reason: str
+    position: int
 
 
 FIELD_TYPES: Mapping[Any, Any] = {Decimal: Points, datetime: Time, bytes: Hex}

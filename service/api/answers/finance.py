@@ -58,13 +58,13 @@ class ProgrammeLapse(TypedDict):
     expires_on: date
     unit: str
     points: Points
-    lots: int
-    accounts: int
+    lots_count: int
+    accounts_count: int
 
 
 ProgrammeLapsePage: Any = answer_type(
     "ProgrammeLapsePage",
-    {"programme": str, "from": date, "until": date, "items": list[ProgrammeLapse], "next": Cursor, **FRESH},
+    {"programme": str, "from": date, "to": date, "items": list[ProgrammeLapse], "next": Cursor, **FRESH},
 )
 
 
@@ -82,7 +82,7 @@ class TrialBalanceAnswer(Freshness):
 
     at: Time
     balanced: bool
-    accounts: Annotated[int, Meta(description="The number of accounts.")]
+    accounts_count: int
     accounts_differing: list[str]
     truncated: NotRequired[Truncated]
     items: list[TrialBalanceItem]
@@ -114,7 +114,7 @@ class TieOutAnswer(TypedDict):
     programme: str
     unit: str
     closing: Points
-    accounts: Points
+    accounts_total: Points
     difference: Points
 
 
@@ -128,7 +128,7 @@ Liability: Any = answer_type(
         "next": Cursor,
         "totals": list[LiabilityRow],
         "ties": Annotated[bool, Meta(description="True if every closing equals the sum of the accounts.")],
-        "accounts": list[TieOutAnswer],
+        "tie_outs": list[TieOutAnswer],
         **FRESH,
     },
     description="The roll-forward of outstanding points.",
@@ -166,7 +166,7 @@ PriorItem: Any = answer_type(
         "account": str,
         "programme": str,
         "unit": str,
-        "amount": Points,
+        "points": Points,
         "first_position": int | None,
         "lines": list[dict[str, Any]],
     },

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from ledger.privacy.access_log import AccessRecord
 from ledger.vendors.repair_report import Repair
 from service.api.answers.fields import FRESH, Cursor, Hex, Time, answer_type, page_of, tuple_fields
 from service.api.answers.subjects import Fields
@@ -49,6 +48,13 @@ Event: Any = answer_type("Event", EVENT_FIELDS, description="One event of the le
 EventPage = page_of(Event, **FRESH)
 
 
+class SubjectName(TypedDict):
+    """The kind and the id of a subject."""
+
+    subject_kind: str
+    subject: str
+
+
 class EventFact(TypedDict):
     """One fact that an event means."""
 
@@ -57,7 +63,7 @@ class EventFact(TypedDict):
     subject: str
     occurred_at: Time
     untimed: bool
-    says: Fields
+    fields: Fields
 
 
 RepairMade: Any = answer_type(
@@ -70,7 +76,7 @@ EventDetails: Any = answer_type(
         "entry": Annotated[dict[str, Any], Meta(description="The hashed document about the event.")],
         "payload": Annotated[Any, Meta(description="The delivered JSON, with markers for personal values.")],
         "facts": list[EventFact],
-        "changed": Annotated[list[str], Meta(description="The subjects that the facts change.")],
+        "subjects": Annotated[list[SubjectName], Meta(description="The subjects that the facts change.")],
         "unread": Literal["quarantined", "unrecognised"] | None,
         "reason": str | None,
         "repairs": list[RepairMade],
@@ -131,7 +137,7 @@ class InclusionProof(TypedDict):
     """A proof that an event is in the tree of a size."""
 
     position: int
-    index: int
+    leaf_index: int
     size: int
     leaf_hash: Hex
     proof: list[Hex]
@@ -140,8 +146,20 @@ class InclusionProof(TypedDict):
 
 Consistency: Any = answer_type(
     "ConsistencyProof",
-    {"from": int, "to": int, "proof": list[Hex], "from_root": Hex, "to_root": Hex},
+    {"from_size": int, "to_size": int, "proof": list[Hex], "from_root": Hex, "to_root": Hex},
     description="A proof that the smaller tree is the beginning of the larger one.",
 )
-Access: Any = answer_type("Access", tuple_fields(AccessRecord), description="One recorded look.")
+
+
+class Access(TypedDict):
+    """One recorded look: the key, the object that was shown, and the stated reason."""
+
+    number: int
+    at: Time
+    key_id: str
+    label: Annotated[str | None, Meta(description="The label of the key.")]
+    object: str
+    reason: str
+
+
 AccessPage = page_of(Access)

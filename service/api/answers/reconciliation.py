@@ -13,10 +13,10 @@ from service.reconciliation.lists import OpenList
 class ListTotal(TypedDict):
     """The open matters of one list, and the points at stake by unit."""
 
-    list: str
-    says: str
-    items: int
-    more: Annotated[bool, Meta(description="True if not all were counted.")]
+    name: str
+    title: str
+    open_count: int
+    truncated: Annotated[bool, Meta(description="True if not all were counted.")]
     points: dict[str, Points]
     href: str
 
@@ -25,8 +25,9 @@ class Summary(Freshness):
     """The open matters of all lists."""
 
     at: Time
-    open: int
-    lists: list[ListTotal]
+    open_count: int
+    items: list[ListTotal]
+    next: Cursor
 
 
 class UnreadCount(TypedDict):
@@ -52,20 +53,20 @@ DETAIL_TYPES: dict[str, Any] = {
     "account": str,
     "agreed_at": Time | None,
     "agreed_position": int | None,
-    "announced": str | None,
     "available": Points,
     "badge": str | None,
     "bill_number": str | None,
     "claimed": Points | None,
     "claimed_at": Time | None,
+    "claimed_value": str | None,
     "connection": str,
     "contents": list[ConflictContent],
+    "contents_count": int,
     "contested": bool,
     "converts_on": date | None,
     "counted_position": int | None,
     "customer": str | None,
     "customer_ids": list[str],
-    "dated": Time | None,
     "day": date | None,
     "debit": str | None,
     "drift": Points,
@@ -75,7 +76,6 @@ DETAIL_TYPES: dict[str, Any] = {
     "expected_since": float,
     "expires_on": date | None,
     "flag": str,
-    "held": str | None,
     "holders": str,
     "item_type": str | None,
     "kind": str,
@@ -88,9 +88,10 @@ DETAIL_TYPES: dict[str, Any] = {
     "order_id": str | None,
     "org": str,
     "origin": str,
+    "own_value": str | None,
     "parked_position": int,
-    "points": Points | None,
     "points_received": Points | None,
+    "points_sent": Points,
     "policy": Literal["earliest", "latest", "both"],
     "positions": list[int],
     "programme": str | None,
@@ -104,6 +105,7 @@ DETAIL_TYPES: dict[str, Any] = {
     "reference": str | None,
     "request": str | None,
     "request_type": str | None,
+    "resource": str,
     "reward": str | None,
     "sender": str | None,
     "sent_to": str | None,
@@ -114,9 +116,7 @@ DETAIL_TYPES: dict[str, Any] = {
     "status_wanted": str | None,
     "subject": str,
     "subject_kind": str,
-    "told": int,
     "unseen": Points,
-    "what": str,
 }
 
 
@@ -127,7 +127,7 @@ def open_list_answer(open_list: OpenList) -> Any:
         f"{name}Matter",
         {
             "id": str,
-            "amount": Annotated[
+            "points": Annotated[
                 Points | None, Meta(description="Points, above zero if they are missing here; null if there are none.")
             ],
             "unit": str | None,
@@ -137,7 +137,7 @@ def open_list_answer(open_list: OpenList) -> Any:
             "cause": str,
             **{name: DETAIL_TYPES[name] for name in (*open_list.columns, *open_list.details)},
         },
-        description=open_list.says,
+        description=open_list.title,
     )
     fields = {"items": list_of(item), "next": Cursor, "counts": NotRequired[list[UnreadCount]], **FRESH}
     return answer_type(f"{name}Page", fields)

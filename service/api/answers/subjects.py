@@ -20,7 +20,7 @@ class HistoryItem(TypedDict):
     fact: Annotated[str, Meta(description="The kind of the fact, such as CouponIssued.")]
     position: int
     untimed: bool
-    says: Fields
+    fields: Fields
 
 
 class StepEvent(TypedDict):
@@ -36,7 +36,7 @@ class StepRule(TypedDict):
     """The rule that folded a fact: its name, and a sentence about its effect."""
 
     name: str
-    says: str
+    sentence: str
 
 
 class Change(TypedDict):
@@ -49,7 +49,7 @@ class Change(TypedDict):
 class SubjectStep(TypedDict):
     """One step of an explanation: a fact, the rule that folded it, and the changed fields.
 
-    A fact that cannot be folded has `stuck`, the reason, instead of a rule. The end of a validity has no event and no
+    A fact that cannot be folded has `failure`, the reason, instead of a rule. The end of a validity has no event and no
     number.
     """
 
@@ -58,12 +58,12 @@ class SubjectStep(TypedDict):
     occurred_at: Time
     event: StepEvent | None
     fact: str | None
-    says: Fields
+    fields: Fields
     untimed: NotRequired[bool]
     rule: NotRequired[StepRule]
     changed: NotRequired[dict[str, Change]]
-    state: NotRequired[dict[str, Any]]
-    stuck: NotRequired[str]
+    row: NotRequired[dict[str, Any]]
+    failure: NotRequired[str]
 
 
 STEPS = {

@@ -33,7 +33,7 @@ class Order(Freshness):
 class Refund(TypedDict):
     """The points of an order item that were given back."""
 
-    item: str
+    order_item: str
     points: Points
     position: RecordedPosition
     preview: NotRequired[Previewed]
@@ -76,7 +76,7 @@ class Generations(Freshness):
 
 RebuildStarted: Any = answer_type(
     "RebuildStarted",
-    {"generation": int | None, "state": Literal["filling"], "from": Literal["ledger", "facts"], "promote": bool},
+    {"generation": int | None, "state": Literal["filling"], "basis": Literal["ledger", "facts"], "promote": bool},
     description="A rebuild that was started.",
 )
 

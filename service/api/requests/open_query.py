@@ -17,7 +17,7 @@ from service.queries.as_of_query import AsOfQuery, parse_as_of_params
 from service.queries.context import QueryContext
 from service.queries.freshness import FRESHNESS
 
-WHY_CHARACTERS_MAX = 500
+REASON_CHARACTERS_MAX = 500
 READING_SCOPES = ("read", "audit")  # answered with the role loyalty_reader, which sees one ledger at a time
 
 
@@ -39,8 +39,8 @@ async def open_query(
     """Check the scopes of the request's key, wait for `min_position`, and lend a connection.
 
     - A request that only reads gets a connection that PostgreSQL confines to the key's ledger, whatever SQL runs.
-    - A look with scope `audit` is recorded first, with the reason in `why`. That covers paths which only `audit` opens,
-      and paths which `read` opens too if the key has scope `audit`.
+    - A look with scope `audit` is recorded first, with the reason in `reason`. That covers paths which only `audit`
+      opens, and paths which `read` opens too if the key has scope `audit`.
     - Each ledger has a share of the connections. `heavy` is for answers that add up a whole ledger. One such answer,
       or page of more than LIMIT_DEFAULT items, runs at a time for each ledger.
 
@@ -73,16 +73,16 @@ async def _lend_connection(
 
 
 async def log_access(connection: Connection, access: ApiAccess, request: web.Request, subject: str) -> None:
-    """Record a look before it happens: the key, the subject, and the reason in `why`."""
-    await record_access(connection, access.ledger.ledger_id, access.key_id, subject, parse_why(request))
+    """Record a look before it happens: the key, the subject, and the reason in `reason`."""
+    await record_access(connection, access.ledger.ledger_id, access.key_id, subject, parse_reason(request))
 
 
-def parse_why(request: web.Request) -> str:
-    """Return the reason in `why`, at most WHY_CHARACTERS_MAX characters; empty if it is missing.
+def parse_reason(request: web.Request) -> str:
+    """Return the reason in `reason`, at most REASON_CHARACTERS_MAX characters; empty if it is missing.
 
     It is stored in the clear and for ever. Raises RequestInvalid if it holds a personal value.
     """
-    return refuse_personal_value("why", request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX])
+    return refuse_personal_value("reason", request.query.get("reason", "").strip()[:REASON_CHARACTERS_MAX])
 
 
 def _path_without_personal_values(request: web.Request) -> str:

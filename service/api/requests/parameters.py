@@ -115,8 +115,8 @@ LIMIT = Parameter(
 CURSOR: Parameter[list[Any] | None] = Parameter(
     "cursor", "The `next` of the page before.", lambda given, _: decode_cursor(given), STRING
 )
-WHY = text(
-    "why",
+REASON = text(
+    "reason",
     "The reason of the look. It is recorded in the clear if the key has scope `audit` or `reveal`: name a ticket.",
     maxLength=TEXT_CHARACTERS_MAX,
 )

@@ -48,7 +48,7 @@ LOT_COLUMNS = (
     PageColumn("bar", "Fate of its points", "bar"),
     PageColumn("earned_at", "Earned", "time"),
     PageColumn("expires_on", "Last day", "day"),
-    PageColumn("state", "State"),
+    PageColumn("status", "Status"),
     PageColumn("points", "Points", "points"),
     PageColumn("remaining", "Left", "points"),
     PageColumn("redeemed", "Spent", "points"),
@@ -108,7 +108,7 @@ def _lapse_table(lots: Sequence[Mapping[str, Any]]) -> PageTable:
 def open_matters(view: AccountView) -> list[str]:
     """Return sentences about the reasons to check the account before its figures are relied on."""
     row = view.row
-    position = view.parked and view.parked["parked_position"]
+    position = view.parked and view.parked["position"]
     matters = {
         "The balance differs from the source's claim.": bool(row["drift"]),
         "Events of this account never arrived.": bool(row["missing"]) and not row["drift"],

@@ -5,7 +5,7 @@ from aiohttp import web
 from ledger.errors import RequestInvalid, ScopeMissing
 from ledger.privacy.access_log import accesses_after, record_access
 from ledger.vendors.personal_values import is_personal_value
-from service.api.requests.open_query import WHY_CHARACTERS_MAX, open_query
+from service.api.requests.open_query import REASON_CHARACTERS_MAX, open_query
 from service.console.admission import action, page
 from service.console.pages import Page
 from service.console.tables import PageColumn, PageTable
@@ -18,8 +18,8 @@ COLUMNS = (
     PageColumn("at", "When", "time"),
     PageColumn("key_id", "Key", "code"),
     PageColumn("label", "Label of the key"),
-    PageColumn("what", "What was shown", "code"),
-    PageColumn("why", "Reason"),
+    PageColumn("object", "What was shown", "code"),
+    PageColumn("reason", "Reason"),
 )
 
 
@@ -32,7 +32,7 @@ async def ask_for_reason(request: web.Request) -> Page:
 
 async def show_looks(request: web.Request, fields: dict[str, str]) -> Page:
     """Return the recorded looks, oldest first, after this look was recorded with its reason."""
-    why = fields.get("why", "").strip()[:WHY_CHARACTERS_MAX]
+    why = fields.get("why", "").strip()[:REASON_CHARACTERS_MAX]
     if not why:
         raise RequestInvalid("the reason for this look is missing")
     if is_personal_value(why):

@@ -41,7 +41,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "transfers": ("sender", "receiver", "status", "points", "initiated_at", "received_at"),
     "bills": ("number", "bill_type", "status", "amount", "store"),
 }
-HIDDEN = frozenset(("id", "customer", "named_before", "last_position", "ledger_id"))
+HIDDEN = frozenset(("id", "customer", "previous_owners", "last_position", "ledger_id"))
 SIDE = ("status", "loyalty_type", "source", "joined_at", "store", "identifiers", "subscriptions", "erased_at")
 
 

@@ -13,7 +13,7 @@ from projections.registry import BY_SUBJECT
 from service.api.events import encode_interpretation
 from service.api.proofs import prove_event
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.open_query import WHY_CHARACTERS_MAX, open_query
+from service.api.requests.open_query import REASON_CHARACTERS_MAX, open_query
 from service.console.admission import action, page
 from service.console.links import event_link, subject_link
 from service.console.pages import Page
@@ -41,7 +41,7 @@ FACT_COLUMNS = (
     PageColumn("fact", "Fact", "code"),
     PageColumn("subject", "About", "code", lambda row: row["href"]),
     PageColumn("occurred_at", "Occurred", "time"),
-    PageColumn("says", "Values"),
+    PageColumn("fields", "Values"),
 )
 
 
@@ -170,7 +170,7 @@ def _indented(payload: bytes) -> str:
 
 async def reveal_event(request: web.Request, fields: dict[str, str]) -> Page:
     """Show the delivered bytes of an event, after the look was recorded with its reason and the person's name."""
-    position, why = _position(request), fields.get("why", "").strip()[:WHY_CHARACTERS_MAX]
+    position, why = _position(request), fields.get("why", "").strip()[:REASON_CHARACTERS_MAX]
     if not why:
         raise RequestInvalid("the reason for this look at personal values is missing")
     if is_personal_value(why):

@@ -1,7 +1,6 @@
 """The screen that explains a figure step by step: an account, one of its lots, or a subject of any projection."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
@@ -29,7 +28,7 @@ ACCOUNT_COLUMNS = (
     PageColumn("occurred_at", "When", "time"),
     PageColumn("kind", "Kind"),
     PageColumn("rule", "Rule", "code"),
-    PageColumn("says", "What the rule does"),
+    PageColumn("sentence", "What the rule does"),
     PageColumn("before", "Before", "points"),
     PageColumn("points", "Points", "signed"),
     PageColumn("balance", "After", "points"),
@@ -40,7 +39,7 @@ SUBJECT_COLUMNS = (
     PageColumn("step", "Step", "number"),
     PageColumn("occurred_at", "When", "time"),
     PageColumn("rule", "Rule", "code"),
-    PageColumn("says", "What the rule does"),
+    PageColumn("sentence", "What the rule does"),
     PageColumn("changed", "Changed"),
     PageColumn("position", "Event", "event", link_of("position")),
 )
@@ -55,7 +54,7 @@ async def explain_account_page(request: web.Request) -> Page:
     steps = explained["steps"]
     for step in steps:
         _complete(step)
-    table = _steps_table([_account_row(step) for step in steps if "stuck" not in step], ACCOUNT_COLUMNS, explained)
+    table = _steps_table([_account_row(step) for step in steps if "failure" not in step], ACCOUNT_COLUMNS, explained)
     subject = explained.get("account") or explained["lot"]
     values = {
         "account_id": request.match_info["id"],
@@ -83,7 +82,7 @@ async def explain_subject_page(request: web.Request) -> Page:
     next_step = explained.pop("next_step")
     lists = {name: value for name, value in explained.items() if _is_table(value)}
     fields = {name: value for name, value in explained.items() if name not in lists}
-    table = _steps_table([_subject_row(step) for step in steps if "stuck" not in step], SUBJECT_COLUMNS, explained)
+    table = _steps_table([_subject_row(step) for step in steps if "failure" not in step], SUBJECT_COLUMNS, explained)
     tables = (table, *(_list_table(name, rows) for name, rows in lists.items()))
     values = {
         "projection": projection,
@@ -112,11 +111,10 @@ def _step_page(request: web.Request) -> StepPage:
 
 def _complete(step: dict[str, Any]) -> None:
     """Add to a step of an account the balance before it, and the sentence for the customer."""
-    if "stuck" not in step:
+    if "failure" not in step:
         step["before"] = step["balance"] - step["points"]
         days = [lot["expires_on"] for lot in step["lots"]]
         step["customer_sentence"] = customer_sentence(step, days[0] if days else None)
-        step["postings"] = [(source, target, Decimal(points), lot) for source, target, points, lot in step["postings"]]
 
 
 def _account_row(step: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +130,7 @@ def _cause(step: Mapping[str, Any]) -> dict[str, Any]:
     event = step["event"]
     return {
         "rule": step["rule"]["name"],
-        "says": step["rule"]["says"],
+        "sentence": step["rule"]["sentence"],
         "position": None if event is None else event["position"],
     }
 

@@ -21,14 +21,14 @@ from service.reconciliation.lists import ListQuery, OpenList
 
 ITEMS_PER_PAGE = 50
 LIST_COLUMNS = (
-    PageColumn("title", "List", "any", lambda row: console_href("reconciliation", row["list"])),
-    PageColumn("says", "Open matters", "prose"),
-    PageColumn("items", "Number", "number"),
+    PageColumn("title", "List", "any", lambda row: console_href("reconciliation", row["name"])),
+    PageColumn("sentence", "Open matters", "prose"),
+    PageColumn("open_count", "Number", "number"),
     PageColumn("points", "Points at stake", "any"),
 )
 ITEM_COLUMNS = (
     PageColumn("id", "About", "code", lambda row: item_link(row["id"])),
-    PageColumn("amount", "Points", "signed"),
+    PageColumn("points", "Points", "signed"),
     PageColumn("unit", "Unit"),
     PageColumn("since", "Since", "time"),
     PageColumn("days", "Days", "number"),
@@ -50,10 +50,15 @@ async def show_inbox(request: web.Request) -> Page:
         totals = await catalogue.count_lists(query.connection, query.ledger.ledger_id, at, None)
         fresh = await freshness(query)
     rows = [
-        {**total, "title": total["list"].replace("-", " ").capitalize(), "points": total["points"] or None}
+        {
+            **total,
+            "title": total["name"].replace("-", " ").capitalize(),
+            "sentence": total["title"],
+            "points": total["points"] or None,
+        }
         for total in catalogue.totals_json(totals)
     ]
-    rows.sort(key=lambda row: not row["items"])
+    rows.sort(key=lambda row: not row["open_count"])
     table = PageTable("lists", "Lists of open matters", LIST_COLUMNS, rows, "There is no list.")
     values = {"open": sum(total.items for total in totals.values()), "fresh": fresh}
     return Page("inbox.html", "Reconciliation", (table,), values)
@@ -80,7 +85,7 @@ async def show_list(request: web.Request) -> Page:
     following = None if next_key is None else encode_cursor(*(_cursor_part(part) for part in next_key))
     empty = f"Nothing is open here at {at:%Y-%m-%d %H:%M} UTC{_grace(open_list)}."
     table = PageTable("items", "Open matters", _columns(open_list), rows, empty, following)
-    values = {"says": open_list.says, "following": following, "grace": _grace(open_list)}
+    values = {"sentence": open_list.title, "following": following, "grace": _grace(open_list)}
     return Page("open_list.html", open_list.name.replace("-", " ").capitalize(), (table,), values)
 
 

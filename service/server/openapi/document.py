@@ -24,7 +24,7 @@ from service.api.problems import (
 )
 from service.api.requests.admission import Operation
 from service.api.requests.explain_parameters import STEP_PAGE
-from service.api.requests.parameters import MIN_POSITION, PAGE, TIMES, WHY, Parameter
+from service.api.requests.parameters import MIN_POSITION, PAGE, REASON, TIMES, Parameter
 from service.server.openapi.path_parameters import ID_OF_TAG, PATH_PARAMETERS
 from service.server.openapi.schemas import build_schemas
 from service.server.routes import OPERATIONS
@@ -59,7 +59,7 @@ TAGS: Mapping[str, str] = {
 }
 SHARED_PARAMETERS: dict[int, str] = {
     id(parameter): parameter.name if parameter not in STEP_PAGE[1:] else "step_limit"
-    for parameter in (*TIMES, *PAGE, *STEP_PAGE, MIN_POSITION, WHY)
+    for parameter in (*TIMES, *PAGE, *STEP_PAGE, MIN_POSITION, REASON)
 }
 PROBLEM_MEDIA = "application/problem+json"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -93,7 +93,7 @@ def build_document(operations: Iterable[Operation] = OPERATIONS) -> dict[str, An
             "schemas": named,
             "parameters": {
                 SHARED_PARAMETERS[id(parameter)]: _parameter(parameter)
-                for parameter in (*TIMES, *PAGE, *STEP_PAGE, MIN_POSITION, WHY)
+                for parameter in (*TIMES, *PAGE, *STEP_PAGE, MIN_POSITION, REASON)
             },
             "responses": dict(sorted(responses.items())),
             "securitySchemes": SECURITY_SCHEMES,
@@ -217,6 +217,7 @@ MEDIA_SCHEMAS: Mapping[str, Any] = {
     "application/json": {},
     "application/octet-stream": {"type": "string", "contentMediaType": "application/octet-stream"},
     "text/csv": {"type": "string"},
+    "application/x-ndjson": {"type": "string"},
     "text/plain": {"type": "string"},
     "text/html": {"type": "string"},
     "text/css": {"type": "string"},

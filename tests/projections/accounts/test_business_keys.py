@@ -74,7 +74,7 @@ def test_what_two_events_report_counts_once_and_the_second_states_the_first_one(
 
     assert (told[2].balance, told[3].balance) == (Decimal(left) + (20 if "earlier" in str(fact) else 0),) * 2
     [again] = told[3:]
-    assert (again.kind, again.postings, again.counted_position, again.again) == (type(fact).__name__, "[]", 3, True)
+    assert (again.kind, again.postings, again.counted_position, again.repeated) == (type(fact).__name__, "[]", 3, True)
     assert again.points == 0
 
 
@@ -104,13 +104,13 @@ def test_a_redemption_of_several_programmes_is_one_report() -> None:
     of = wallet(*told)
 
     assert [int(account.classes["redeemed"]) for account in of.accounts.values()] == [6, 4]
-    assert [line.again for line in of.lines if line.kind == "Redeemed"] == [False, False, True, True]
+    assert [line.repeated for line in of.lines if line.kind == "Redeemed"] == [False, False, True, True]
 
 
 def test_a_second_report_with_other_points_is_listed_and_does_not_count() -> None:
     told = lines(issued_fact(100), replace(redeemed_fact(40), change="R"), replace(redeemed_fact(45), change="R"))
 
-    assert (str(told[2].balance), str(told[2].differs), told[2].counted_position) == ("60", "5", 2)
+    assert (str(told[2].balance), str(told[2].report_excess), told[2].counted_position) == ("60", "5", 2)
 
 
 def test_versions_of_one_event_that_both_apply_both_count() -> None:
@@ -179,7 +179,7 @@ def removals(*reports: Sequence[Removed]) -> list[Decimal | None]:
         told += [
             event._replace(fact=part, occurrence=event.occurrence._replace(ordinal=n)) for n, part in enumerate(parts)
         ]
-    return [line.differs for line in wallet(*told).lines if line.again]
+    return [line.report_excess for line in wallet(*told).lines if line.repeated]
 
 
 def test_a_deduction_in_parts_that_two_events_report_alike_differs_in_none() -> None:
@@ -198,7 +198,7 @@ def test_a_move_of_two_days_that_two_events_report_alike_differs_in_none() -> No
         *(second._replace(fact=one, occurrence=second.occurrence._replace(ordinal=n)) for n, one in enumerate(moves)),
     ]
 
-    assert [line.differs for line in wallet(*told).lines if line.again] == [None, None]
+    assert [line.report_excess for line in wallet(*told).lines if line.repeated] == [None, None]
 
 
 def initiated(points: int, **fields: Any) -> TransferInitiated:

@@ -238,7 +238,7 @@ RULES = {
     "/v1/liability?from=2026-02-01&to=2026-01-01": "`from` must not be after `to`",
     "/v1/liability?vintage=2026": "`vintage` must be a month",
     "/v1/periods/2026-13": "`period` must be a month",
-    "/v1/customers": "exactly one of these parameters is needed: email, mobile, external_id",
+    "/v1/customers/lookup": "exactly one of these parameters is needed: email, mobile, external_id",
 }
 
 

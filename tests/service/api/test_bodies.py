@@ -117,7 +117,7 @@ async def test_what_stands_behind_a_byte_order_mark_is_cut_out_and_put_back(dsn:
         key = await all_scopes(acme)
         event = await acme.ask_now("/v1/ledger/events/1")
         response = await acme.client.get(
-            "/v1/ledger/events/1/delivery?why=test", headers={"Authorization": f"Bearer {key}"}
+            "/v1/ledger/events/1/delivery?reason=test", headers={"Authorization": f"Bearer {key}"}
         )
 
         assert "ann@example" not in json.dumps(event)

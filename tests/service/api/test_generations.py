@@ -54,7 +54,7 @@ async def test_readers_under_load_see_no_error_and_one_whole_generation_while_ot
 
         readers = [asyncio.create_task(read()) for _ in range(4)]
         for round_ in range(3):
-            newest = await rebuilt(acme, key, **{"from": "facts" if round_ else "ledger"})
+            newest = await rebuilt(acme, key, basis="facts" if round_ else "ledger")
             assert newest["comparison"]["unexpected"] == 0
             status, promoted = await act(acme, key, "POST", f"/v1/generations/{newest['generation']}/promote")
             assert status == 200, promoted
@@ -76,7 +76,7 @@ async def test_missing_scopes_and_impossible_changes_are_refused(dsn: str) -> No
         key = await admin_of(dsn, acme)
 
         assert (await acme.ask("/v1/generations"))[0] == 403
-        assert (await act(acme, key, "POST", "/v1/generations", **{"from": "thin air"}))[0] == 400
+        assert (await act(acme, key, "POST", "/v1/generations", basis="thin air"))[0] == 400
         assert (await act(acme, key, "POST", "/v1/generations", projections=["horoscopes"]))[0] == 400
         assert (await act(acme, key, "POST", "/v1/generations/1/promote"))[0] == 409
         assert (await act(acme, key, "POST", "/v1/generations/9/promote"))[0] == 404

@@ -13,15 +13,15 @@ from tests.support.payloads import issued, merged, redeemed, samples
 
 ZEBRA, QUOKKA = "zebra", "quokka"
 QUERIES: dict[str, list[dict[str, str]]] = {
-    "/v1/customers": [{"email": "quokka@quokka.example"}, {"mobile": "918395082082"}, {"external_id": "quokka"}],
+    "/v1/customers/lookup": [{"email": "quokka@quokka.example"}, {"mobile": "918395082082"}, {"external_id": "quokka"}],
     "/v1/liability": [{"from": "2019-01-01", "to": "2029-01-01"}, {"format": "csv"}],
     "/v1/trial-balance": [{}, {"format": "csv"}],
     "/v1/ledger/proofs/inclusion": [{"position": "1"}, {"position": "40"}],
-    "/v1/ledger/proofs/consistency": [{"from": "1", "to": "2"}, {"from": "1", "to": "40"}],
+    "/v1/ledger/proofs/consistency": [{"from_size": "1", "to_size": "2"}, {"from_size": "1", "to_size": "40"}],
 }
 SAID = {
     "by": "ann", "reason": "asked", "points": 1, "id": "a1", "policy": "latest", "quantity": 1, "expect": [],
-    "time_zone": "UTC", "from": "facts", "projections": ["horoscopes"], "subject": "nobody", "subject_kind": "account",
+    "time_zone": "UTC", "basis": "facts", "projections": ["horoscopes"], "subject": "nobody", "subject_kind": "account",
 }  # fmt: skip
 SUBJECTS = (
     "SELECT DISTINCT ON (subject_kind) subject FROM facts WHERE ledger_id = $1 ORDER BY subject_kind, subject DESC"

@@ -27,7 +27,7 @@ async def test_points_issued_assert_an_opening_and_lapse_when_their_day_is_over(
         now = await acme.ask_now(ACCOUNT)
         assert (now["available"], now["lapsed"]) == ("105", "60")
         lots = await acme.ask_now(f"{ACCOUNT}/lots")
-        assert [(lot["origin"], lot["points"], lot["expires_on"], lot["state"]) for lot in lots["items"]] == [
+        assert [(lot["origin"], lot["points"], lot["expires_on"], lot["status"]) for lot in lots["items"]] == [
             ("regular", "60", "2024-05-31", "lapsed"),
             ("opening", "105", None, "open"),
         ]
@@ -174,10 +174,10 @@ async def test_an_event_shows_its_payload_its_facts_and_what_it_changed(dsn: str
         assert event["kind"] == "pointsTransferredReceived"
         assert event["payload"]["attributes"]["data"]["totalPointsTransferred"] == 10
         assert [fact["fact"] for fact in event["facts"]] == ["TransferReceived", "TransferCompleted", "TransferSettled"]
-        assert event["changed"] == [
-            "account capillary:1138:545513704",
-            "account capillary:1138:545513705",
-            "transfer capillary:1138:HNoDBilpg9",
+        assert [(one["subject_kind"], one["subject"]) for one in event["subjects"]] == [
+            ("account", "capillary:1138:545513704"),
+            ("account", "capillary:1138:545513705"),
+            ("transfer", "capillary:1138:HNoDBilpg9"),
         ]
 
 

@@ -51,8 +51,8 @@ async def test_the_list_of_looks_ends_with_its_last_page(dsn: str) -> None:
         key = await api_keys.create_key(database, MASTER_KEY, acme.ledger, ["audit"])
         await database.close()
         for _ in range(2):
-            await acme.ask("/v1/audit/access", key=key, why="a question")
+            await acme.ask("/v1/audit/access", key=key, reason="a question")
 
-        _, page = await acme.ask("/v1/audit/access", key=key, why="a question", limit="3")
+        _, page = await acme.ask("/v1/audit/access", key=key, reason="a question", limit="3")
 
         assert (len(page["items"]), page["next"]) == (3, None)

@@ -162,7 +162,7 @@ async def test_an_auditor_asks_for_proofs_with_a_key_that_reads_no_balance(
 ) -> None:
     auditor = await api_keys.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
 
-    for path in ("checkpoint", "keys", "proofs/inclusion?position=1", "proofs/consistency?from=1"):
+    for path in ("checkpoint", "keys", "proofs/inclusion?position=1", "proofs/consistency?from_size=1"):
         assert (await sealed.neighbour.ask(f"/v1/ledger/{path}", key=auditor))[0] == 200
     assert (await sealed.neighbour.ask("/v1/customers/1", key=auditor))[0] == 403
 
@@ -171,16 +171,16 @@ async def test_only_reads_of_the_log_with_scope_audit_are_recorded(connection: C
     auditor = await api_keys.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
     for key in (auditor, sealed.neighbour.key):
         reader = Reader(sealed.neighbour, "/v1/ledger/tlog", "", {"Authorization": f"Bearer {key}"})
-        await reader.fetch("checkpoint?why=yearly")
+        await reader.fetch("checkpoint?reason=yearly")
         await reader.fetch("tile/0/000")
         await reader.fetch("tile/entries/000")
-        await sealed.neighbour.ask("/v1/ledger/proofs/inclusion", key=key, position="1", why="yearly")
-        await sealed.neighbour.ask("/v1/ledger/events/1/proof?why=yearly", key="nonsense")
+        await sealed.neighbour.ask("/v1/ledger/proofs/inclusion", key=key, position="1", reason="yearly")
+        await sealed.neighbour.ask("/v1/ledger/events/1/proof?reason=yearly", key="nonsense")
     await sealed.reader.fetch("tile/0/000")
 
     looks = await accesses_after(connection, sealed.neighbour.ledger.ledger_id, 0, 100)
 
-    assert [(look.what, look.why) for look in looks] == [
+    assert [(look.object, look.reason) for look in looks] == [
         ("the log's checkpoint", "yearly"),
         ("the log's tiles", ""),  # one look, however many tiles
         ("GET /v1/ledger/proofs/inclusion", "yearly"),
@@ -218,15 +218,15 @@ async def test_an_event_is_proven_by_a_file_alone(connection: Connection, sealed
 
 async def test_proofs_are_answered_for_any_sealed_size(sealed: Sealed) -> None:
     _, inclusion = await sealed.neighbour.ask("/v1/ledger/proofs/inclusion", position="300", size="500")
-    _, consistency = await sealed.neighbour.ask("/v1/ledger/proofs/consistency", **{"from": "300", "to": "500"})
-    _, newest = await sealed.neighbour.ask("/v1/ledger/proofs/consistency", **{"from": "300"})
+    _, consistency = await sealed.neighbour.ask("/v1/ledger/proofs/consistency", from_size="300", to_size="500")
+    _, newest = await sealed.neighbour.ask("/v1/ledger/proofs/consistency", from_size="300")
 
     def hashes(answer: Any) -> list[bytes]:
         return [bytes.fromhex(one) for one in answer["proof"]]
 
     entry = unbundled(await sealed.reader.fetch("tile/entries/001"))[300 - 257]
     root = bytes.fromhex(inclusion["root"])
-    assert inclusion["index"] == 299
+    assert inclusion["leaf_index"] == 299
     assert oracle.verify_inclusion(entry, 299, 500, hashes(inclusion), root)
     roots = bytes.fromhex(consistency["from_root"]), bytes.fromhex(consistency["to_root"])
     assert roots[1] == root
@@ -243,8 +243,8 @@ async def test_proofs_of_what_cannot_be_proven_are_refused(connection: Connectio
         "/v1/ledger/proofs/inclusion?position=601&size=600": 404,
         "/v1/ledger/proofs/inclusion?position=601&size=601": 503,
         "/v1/ledger/proofs/consistency": 400,
-        "/v1/ledger/proofs/consistency?from=5&to=4": 400,
-        "/v1/ledger/proofs/consistency?from=5&to=601": 503,
+        "/v1/ledger/proofs/consistency?from_size=5&to_size=4": 400,
+        "/v1/ledger/proofs/consistency?from_size=5&to_size=601": 503,
         "/v1/ledger/events/601/proof": 503,
         "/v1/ledger/events/602/proof": 404,
         "/v1/ledger/events/0/proof": 400,

@@ -44,11 +44,11 @@ async def test_a_look_at_the_list_of_looks_is_recorded_with_its_reason(dsn: str)
         key = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, ["audit"])
         await connection.close()
 
-        status, seen = await acme.ask("/v1/audit/access", key=key, why="yearly audit")
+        status, seen = await acme.ask("/v1/audit/access", key=key, reason="yearly audit")
         refused, _ = await acme.ask("/v1/audit/access")
         _, later = await acme.ask("/v1/audit/access", key=key)
 
     assert (status, refused) == (200, 403)
-    assert [(look["what"], look["why"]) for look in seen["items"]] == [("GET /v1/audit/access", "yearly audit")]
+    assert [(look["object"], look["reason"]) for look in seen["items"]] == [("GET /v1/audit/access", "yearly audit")]
     assert [look["number"] for look in later["items"]] == [1, 2]
     assert seen["items"][0]["key_id"] == key.split("_")[1]

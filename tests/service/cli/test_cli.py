@@ -459,7 +459,7 @@ def test_keys_are_listed_by_their_labels_and_shown_with_what_they_looked_at(serv
     plain = served.ask("key", "create", "--ledger=acme", "--scope=audit")
     served.ask("key", "revoke", plain["key_id"], "--ledger=acme")
 
-    get(f"{served.url}/v1/audit/access?why=a%20look", made["key"])
+    get(f"{served.url}/v1/audit/access?reason=a%20look", made["key"])
     looks = get(f"{served.url}/v1/audit/access", made["key"])["items"]
     listed = {one["key_id"]: one for one in served.ask("key", "list", "--ledger=acme")}
 

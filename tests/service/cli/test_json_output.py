@@ -203,7 +203,7 @@ def test_a_difference_is_told_from_an_outage(served: Served) -> None:
     away = loyalty(*asked, environment={"DATABASE_URL": "postgresql://x@127.0.0.1:1/x"})
 
     assert (found.code, away.code, away.out) == (1, 3, "")
-    assert json.loads(found.out)["lists"]
+    assert json.loads(found.out)["items"]
 
 
 def test_a_statement_that_cannot_be_read_to_its_end_prints_no_half_document(served: Served, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def office(dsn: str, told: None) -> Office:
 
 
 def totals(run: Run) -> dict[str, Any]:
-    return {one["list"]: (one["items"], one["points"]) for one in json.loads(run.out)["lists"]}
+    return {one["name"]: (one["open_count"], one["points"]) for one in json.loads(run.out)["items"]}
 
 
 def test_the_summary_ends_with_1_where_what_is_named_is_open(office: Office) -> None:
@@ -86,7 +86,7 @@ def test_a_list_is_printed_as_csv(office: Office) -> None:
     run = office.reconcile("--csv", "drift")
 
     [row] = csv.DictReader(io.StringIO(run.out))
-    assert (run.code, row["id"], row["amount"], row["position"]) == (0, ANN, "20", "3")
+    assert (run.code, row["id"], row["points"], row["position"]) == (0, ANN, "20", "3")
 
 
 def test_a_claim_is_adopted_and_the_adoption_taken_back(office: Office) -> None:
@@ -100,7 +100,7 @@ def test_a_claim_is_adopted_and_the_adoption_taken_back(office: Office) -> None:
     fewer = office.run("adjust", "--ledger", "acme", ANN, "--points", "-12.5", *words)
 
     assert json.loads(made.out) == {
-        "adjustment": "case-1",
+        "id": "case-1",
         "account": ANN,
         "points": "20",
         "position": 5,
@@ -130,8 +130,8 @@ def test_more_than_is_available_is_taken_away_only_on_request(office: Office) ->
     available = Decimal(planned["before"])
     refused = office.run("adjust", ANN, f"--points={-available - 5}", *words)
     made = json.loads(office.run("adjust", ANN, f"--points={-available - 5}", "--allow-debt", *words).out)
-    back = json.loads(office.run("adjust", ANN, "--reverse", made["adjustment"], *words).out)
-    again = json.loads(office.run("adjust", ANN, "--reverse", made["adjustment"], *words).out)
+    back = json.loads(office.run("adjust", ANN, "--reverse", made["id"], *words).out)
+    again = json.loads(office.run("adjust", ANN, "--reverse", made["id"], *words).out)
 
     assert planned["dry_run"]
     assert Decimal(planned["after"]) - available == Decimal(7)

@@ -80,7 +80,7 @@ async def test_prior_period_items_name_account_amount_and_position(dsn: str) -> 
         assert november["totals_when_closed"] == [
             {"programme": "capillary:9001:77", "unit": "points", "opening": "0", "closing": "100"}
         ]
-        items = [(item["account"], item["amount"], item["first_position"]) for item in december["prior_period_items"]]
+        items = [(item["account"], item["points"], item["first_position"]) for item in december["prior_period_items"]]
         assert items == [("capillary:9001:2:77:points", "-20", 4), ("capillary:9001:3:77:points", "9", 6)]
         assert december["prior_period_items"][0]["lines"] == [
             {
@@ -123,8 +123,8 @@ async def test_months_are_closed_one_after_the_other_and_each_opens_with_the_clo
             "2024-01-01": "7",
         }
         period = await acme.ask_now("/v1/periods/2023-12")
-        assert [item["amount"] for item in period["prior_period_items"]] == ["5"]
-        assert [item["amount"] for item in period["later_items"]] == ["7"]
+        assert [item["points"] for item in period["prior_period_items"]] == ["5"]
+        assert [item["points"] for item in period["later_items"]] == ["7"]
         assert [row["period"] for row in (await acme.ask_now("/v1/periods"))["items"]] == ["2023-11", "2023-12"]
 
 
@@ -195,7 +195,7 @@ async def test_what_came_late_is_a_prior_period_item_once_and_later_days_open_wi
         middle = await figures(acme, {"from": "2023-12-10", "to": "2023-12-10"})
         assert [moved(row) for row in middle] == [{"opening": "70", "closing": "70", "state_available": "70"}]
         december, january = await acme.ask_now("/v1/periods/2023-12"), await acme.ask_now("/v1/periods/2024-01")
-        assert [item["amount"] for item in december["prior_period_items"]] == ["-20"]
+        assert [item["points"] for item in december["prior_period_items"]] == ["-20"]
         assert (january["prior_period_items"], january["totals"][0]["opening"]) == ([], "70")
 
         await close(acme, "2023-12")
@@ -213,6 +213,6 @@ async def test_what_came_late_counts_once_though_those_it_is_about_have_become_o
 
         december = await acme.ask_now("/v1/periods/2023-12")
 
-        items = [(item["account"], item["amount"]) for item in december["prior_period_items"]]
+        items = [(item["account"], item["points"]) for item in december["prior_period_items"]]
         assert items == [("capillary:9001:2:77:points", "-10"), ("capillary:9001:4:77:points", "-30")]
         assert (december["totals"][0]["opening"], december["totals"][0]["prior_period"]) == ("300", "-40")

@@ -67,8 +67,8 @@ async def test_an_adopted_claim_ends_the_drift_and_its_reversal_brings_it_back(d
 
         lines = (await acme.ask_now(f"{ACCOUNT}/statement"))["items"][-2:]
         assert [(line["kind"], line["points"], line["balance"], line["reference"]) for line in lines] == [
-            ("AdjustmentMade", "20", "990", made["adjustment"]),
-            ("AdjustmentReversed", "-20", "970", made["adjustment"]),
+            ("AdjustmentMade", "20", "990", made["id"]),
+            ("AdjustmentReversed", "-20", "970", made["id"]),
         ]
         [listed] = (await acme.ask_now(f"{ACCOUNT}/adjustments"))["items"]
         assert (listed["points"], listed["adopted"], listed["position"], listed["reversal_position"]) == (
@@ -112,7 +112,7 @@ async def test_an_adoption_asked_for_again_is_answered_with_the_first_though_not
         for body in CHAIN:
             await acme.deliver(body)
         admin = await key_of(dsn, acme, "admin")
-        asked = {"adopt": True, "adjustment": "case-1", **WORDS}
+        asked = {"adopt": True, "id": "case-1", **WORDS}
 
         first = await post(acme, admin, f"{ACCOUNT}/adjustments", asked)
         again = await post(acme, admin, f"{ACCOUNT}/adjustments", asked)
@@ -128,7 +128,7 @@ async def test_what_cannot_be_adjusted_is_refused(dsn: str) -> None:
             await acme.deliver(body)
         admin, reading = await key_of(dsn, acme, "admin"), await key_of(dsn, acme, "read")
         path = f"{ACCOUNT}/adjustments"
-        await post(acme, admin, path, {"points": 1, "adjustment": "ours", **WORDS})
+        await post(acme, admin, path, {"points": 1, "id": "ours", **WORDS})
 
         refusals = [
             (reading, path, {"points": 1, **WORDS}, 403),
@@ -148,7 +148,7 @@ async def test_what_cannot_be_adjusted_is_refused(dsn: str) -> None:
             (admin, path, {"points": 1, "expires_on": "2025-12-31", **WORDS}, 400),
             (admin, path, {"points": 1, "expires_on": "0001-01-01", **WORDS}, 400),
             (admin, path, {"points": 1, "expires_on": "9999-12-31", **WORDS}, 400),
-            (admin, path, {"points": 1, "adjustment": "a b", **WORDS}, 400),
+            (admin, path, {"points": 1, "id": "a b", **WORDS}, 400),
             (admin, f"{path}/ours/reversal", {"author": "Jane Roe"}, 400),
         ]
         for key, where, asked, status in refusals:
@@ -166,7 +166,7 @@ async def test_author_and_reason_are_sealed_with_the_customer(dsn: str) -> None:
         async def revealed(position: int) -> Any:
             response = await acme.client.get(
                 f"/v1/ledger/events/{position}/delivery",
-                params={"why": "a test"},
+                params={"reason": "a test"},
                 headers={"Authorization": f"Bearer {reveal}"},
             )
             return json.loads(await response.read())
@@ -196,7 +196,7 @@ async def test_adopt_reverse_merge_erase_and_rebuild_each_leave_the_digest_it_sh
 
         _, made = await post(acme, admin, f"{ACCOUNT}/adjustments", {"adopt": True, **WORDS})
         digests.append(await digest_now(dsn, acme))
-        await post(acme, admin, f"{ACCOUNT}/adjustments", {"adopt": True, "adjustment": made["adjustment"], **WORDS})
+        await post(acme, admin, f"{ACCOUNT}/adjustments", {"adopt": True, "id": made["id"], **WORDS})
         assert await digest_now(dsn, acme) == digests[-1]  # repeated, nothing changes
 
         await acme.deliver(merged("m", 600, 1, 2))

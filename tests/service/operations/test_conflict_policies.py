@@ -91,7 +91,7 @@ async def test_a_conflict_of_events_that_nobody_knows_is_settled_too(dsn: str) -
     async with serving(dsn, "acme") as [acme]:
         for body in (capillary("pointsDreamt", "a", 5, 1, how=1), capillary("pointsDreamt", "a", 5, 1, how=2)):
             await acme.deliver(body)
-        before = (await acme.ask_now("/v1/reconciliation"))["lists"]
+        before = (await acme.ask_now("/v1/reconciliation"))["items"]
 
         status, done = await set_policy(acme, dsn, "earliest", "capillary/pointsDreamt")
 
@@ -149,7 +149,7 @@ async def test_a_month_that_is_closed_stays_so_whatever_policy_is_set_later(dsn:
         december = await acme.ask_now("/v1/periods/2023-12")
 
         assert (await acme.ask_now("/v1/liability", **november))["items"] == before
-        assert [(item["account"], item["amount"]) for item in december["prior_period_items"]] == [
+        assert [(item["account"], item["points"]) for item in december["prior_period_items"]] == [
             ("capillary:9001:1:77:points", "89")
         ]
 
@@ -177,7 +177,7 @@ async def test_an_event_of_three_thousand_contents_is_listed_at_once_and_shows_a
         first, _ = await read_conflicts(connection, asked._replace(limit=1))
         second, _ = await read_conflicts(connection, asked._replace(limit=1, after=(first[0].position,)))
 
-    assert [(item.details["told"], len(item.details["contents"])) for item in items] == [(3_000, 20), (2, 2)]
+    assert [(item.details["contents_count"], len(item.details["contents"])) for item in items] == [(3_000, 20), (2, 2)]
     assert [content["folded"] for content in items[0].details["contents"]] == [True] + [False] * 19
     assert (following, totals.items) == (None, 2)
     assert [first[0].id, second[0].id] == [item.id for item in items]

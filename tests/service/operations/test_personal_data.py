@@ -70,7 +70,7 @@ def dump(dsn: str) -> str:
 async def reveal(acme: TenantClient, key: str, position: int) -> bytes:
     response = await acme.client.get(
         f"/v1/ledger/events/{position}/delivery",
-        params={"why": "a complaint"},
+        params={"reason": "a complaint"},
         headers={"Authorization": f"Bearer {key}"},
     )
     assert response.status == 200, await response.text()
@@ -118,7 +118,7 @@ async def test_a_canary_in_every_personal_field_of_every_sample_is_found_nowhere
     assert [one for one in canaries if any(one in answer for answer in answers)] == []
     assert [one for one in canaries if one in caplog.text] == []
     reveals = [(f"event {at}", "a complaint") for at in bodies]
-    assert [(look["what"], look["why"]) for look in looks] == [*reveals, ("GET /v1/audit/access", "")]
+    assert [(look["object"], look["reason"]) for look in looks] == [*reveals, ("GET /v1/audit/access", "")]
 
 
 async def test_what_cannot_be_read_is_sealed_whole(dsn: str) -> None:
@@ -139,16 +139,16 @@ async def test_a_reason_with_a_personal_value_is_refused_since_it_is_stored_in_t
         await acme.deliver(sample("capillary", "pointsIssued"))
         reveal = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, ["read", "reveal", "audit"])
 
-        revealed, problem = await acme.ask("/v1/ledger/events/1/delivery", key=reveal, why=why)
-        listed, _ = await acme.ask("/v1/audit/access", key=reveal, why=why)
+        revealed, problem = await acme.ask("/v1/ledger/events/1/delivery", key=reveal, reason=why)
+        listed, _ = await acme.ask("/v1/audit/access", key=reveal, reason=why)
         looks = await connection.fetch("SELECT why FROM ledger.access")
 
     assert (revealed, listed) == (400, 400)
-    assert "`why` must not hold personal data" in problem["detail"]
+    assert "`reason` must not hold personal data" in problem["detail"]
     assert looks == []
 
 
-@pytest.mark.parametrize("why", [{}, {"why": ""}, {"why": "  "}])
+@pytest.mark.parametrize("why", [{}, {"reason": ""}, {"reason": "  "}])
 async def test_a_look_without_a_reason_reveals_nothing_and_is_not_recorded(dsn: str, why: dict[str, str]) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(b"\xff\xfe mobile=918395082082")
@@ -158,8 +158,8 @@ async def test_a_look_without_a_reason_reveals_nothing_and_is_not_recorded(dsn: 
         _, looks = await acme.ask("/v1/audit/access", key=key)
 
     assert status == 400
-    assert "`why` is missing" in problem["detail"]
-    assert [look["what"] for look in looks["items"]] == ["GET /v1/audit/access"]
+    assert "`reason` is missing" in problem["detail"]
+    assert [look["object"] for look in looks["items"]] == ["GET /v1/audit/access"]
 
 
 async def test_reveal_needs_its_scope(dsn: str) -> None:
@@ -184,10 +184,10 @@ async def test_a_customer_is_found_by_e_mail_and_telephone_however_they_are_writ
         await acme.deliver(body)
 
         for what, value in (("email", "ann@example.COM"), ("mobile", "918395082082")):
-            found = await acme.ask_now("/v1/customers", **{what: value})
+            found = await acme.ask_now("/v1/customers/lookup", **{what: value})
             assert found["items"] == [{"customer": "capillary:9001:7"}]
-            assert (await other.ask_now("/v1/customers", **{what: value}))["items"] == []
-        assert (await acme.ask("/v1/customers"))[0] == 400
+            assert (await other.ask_now("/v1/customers/lookup", **{what: value}))["items"] == []
+        assert (await acme.ask("/v1/customers/lookup"))[0] == 400
 
 
 def about(customer: int, identifier: str, **instore: str) -> bytes:
@@ -226,7 +226,7 @@ async def test_erasing_a_person_changes_no_balance_and_no_hash(dsn: str) -> None
         key = await key_of(dsn, acme.ledger, "reveal")
         assert json.loads(await reveal(acme, key, 1))["data"]["customerIdentifiers"]["instore"]["email"] == "<personal>"
         assert await reveal(acme, key, 2) == bob
-        assert (await acme.ask_now("/v1/customers", email="ann@example.com"))["items"] == []
+        assert (await acme.ask_now("/v1/customers/lookup", email="ann@example.com"))["items"] == []
         [customer] = (await acme.ask_now("/v1/customers/capillary:9001:1"))["customers"]
         assert customer["erased_at"] is not None
 
@@ -300,7 +300,7 @@ async def test_an_approved_request_erases_the_customer(dsn: str) -> None:
 
         [customer] = (await acme.ask_now("/v1/customers/capillary:781:4545332"))["customers"]
         assert customer["erased_at"] is not None
-        assert (await acme.ask_now("/v1/customers", email="ann@example.com"))["items"] == []
+        assert (await acme.ask_now("/v1/customers/lookup", email="ann@example.com"))["items"] == []
 
 
 async def test_later_events_of_an_erased_customer_are_erased_too(dsn: str) -> None:
@@ -314,7 +314,7 @@ async def test_later_events_of_an_erased_customer_are_erased_too(dsn: str) -> No
         position = told["events"][0]["position"]
         await acme.wait_for_position(position + 1)  # the erasure itself
 
-        assert (await acme.ask_now("/v1/customers", email="ann@new.example"))["items"] == []
+        assert (await acme.ask_now("/v1/customers/lookup", email="ann@new.example"))["items"] == []
         assert b"ann@new.example" not in await reveal(acme, await key_of(dsn, acme.ledger, "reveal"), position)
 
 
@@ -396,7 +396,7 @@ async def test_an_ambiguous_id_erases_no_customer(dsn: str) -> None:
 
         assert (status, problem["status"]) == (400, 400)
         for email in ("ann@example.com", "bob@example.com"):
-            assert len((await acme.ask_now("/v1/customers", email=email))["items"]) == 1
+            assert len((await acme.ask_now("/v1/customers/lookup", email=email))["items"]) == 1
 
 
 async def test_an_erasure_leaves_every_digest_as_it_was(dsn: str) -> None:
@@ -447,8 +447,8 @@ async def test_a_customer_whose_id_is_an_address_is_stored_under_a_pseudonym_and
 
         account = await acme.ask_now(f"/v1/accounts/capillary:9001:{quote(spelt)}:77:points")
         customer = await acme.ask_now(f"/v1/customers/{quote(address)}")
-        by_kind = await acme.ask_now("/v1/customers", **{"email" if "@" in address else "mobile": address})
-        [ref] = [one["customer"] for one in by_kind["items"]]
+        by_kind = await acme.ask_now("/v1/customers/lookup", **{"email" if "@" in address else "mobile": address})
+        [ref] = [one["id"] for one in by_kind["items"]]
         foreign, _ = await other.ask(f"/v1/customers/{quote(address)}")
         stored = dump(dsn)
         revealed = await reveal(acme, await key_of(dsn, acme.ledger, "reveal"), told["events"][0]["position"])

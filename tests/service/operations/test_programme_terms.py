@@ -132,12 +132,12 @@ async def test_a_programme_lists_its_lapses_by_day(dsn: str) -> None:
             await acme.deliver(issued(f"a{customer}", 0, customer, 10, lapses="2024-05-31"))
             await acme.deliver(issued(f"b{customer}", 0, customer, customer, lapses="2024-06-01"))
         await acme.deliver(redeemed("r", 5, 1, 4))
-        days = {"from": "2024-01-01", "until": "2024-12-31"}
+        days = {"from": "2024-01-01", "to": "2024-12-31"}
 
         all_of_it = await acme.ask_now("/v1/programmes/77/lapses", **days)
         first = await acme.ask_now("/v1/programmes/77/lapses", limit="1", **days)
         second = await acme.ask_now("/v1/programmes/77/lapses", limit="1", cursor=first["next"], **days)
-        refused = await acme.ask("/v1/programmes/77/lapses", **{"from": "2024-01-01", "until": "2023-12-31"})
+        refused = await acme.ask("/v1/programmes/77/lapses", **{"from": "2024-01-01", "to": "2023-12-31"})
 
         assert [tuple(item.values()) for item in all_of_it["items"]] == [
             ("2024-05-31", "points", "16", 2, 2),

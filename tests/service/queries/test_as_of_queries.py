@@ -63,7 +63,7 @@ async def test_the_statement_and_the_lots_follow_both_times(dsn: str) -> None:
         ]
         assert [line["balance"] for line in later["items"]] == ["100", "70", "0"]
         assert [(line["kind"], line["balance"]) for line in known["items"]][-1] == ("Lapsed", "0")
-        assert [(lot["points"], lot["remaining"], lot["state"]) for lot in lots["items"]] == [("100", "100", "open")]
+        assert [(lot["points"], lot["remaining"], lot["status"]) for lot in lots["items"]] == [("100", "100", "open")]
 
 
 async def test_a_list_of_lots_as_known_then_has_pages_too(dsn: str) -> None:

@@ -59,8 +59,8 @@ async def test_an_explanation_names_the_lots_of_a_debit_and_the_rule(dsn: str) -
         assert [(lot["change"], lot["remaining"], lot["expires_on"]) for lot in step["lots"]] == [
             ("-70", "30", "2023-11-30")
         ]
-        assert step["rule"] == {"name": "account.redeemed", "says": "Points were spent."}
-        assert step["says"]["redemption"] == "capillary:9001:Rc"
+        assert step["rule"] == {"name": "account.redeemed", "sentence": "Points were spent."}
+        assert step["fields"]["redemption"] == "capillary:9001:Rc"
 
 
 async def test_an_explanation_has_both_times_and_pages(dsn: str) -> None:
@@ -88,7 +88,7 @@ async def test_a_lot_is_explained_by_the_steps_that_touched_it(dsn: str) -> None
         lot = await acme.ask_now(f"{ANN}/lots/{first['id']}", at=noon(30))
         explained = await acme.ask_now(f"{ANN}/lots/{first['id']}/explanation", at=noon(30))
 
-        assert (lot["points"], lot["redeemed"], lot["remaining"], lot["state"]) == ("100", "70", "30", "lapsed")
+        assert (lot["points"], lot["redeemed"], lot["remaining"], lot["status"]) == ("100", "70", "30", "lapsed")
         assert [(step["kind"], step["lots"][0]["change"]) for step in explained["steps"]] == [
             ("Issued", "100"),
             ("Redeemed", "-70"),
@@ -105,26 +105,26 @@ async def test_a_coupon_a_tier_and_an_order_item_are_explained_by_what_changed(d
         events = (await acme.ask_now("/v1/ledger/events"))["items"]
 
         coupon = await acme.ask_now("/v1/coupons/capillary:998:792947747/explanation")
-        [changed] = {
-            told
+        [membership] = {
+            one["subject"]
             for event in events
-            for told in (await acme.ask_now(f"/v1/ledger/events/{event['position']}"))["changed"]
-            if told.startswith("membership")
+            for one in (await acme.ask_now(f"/v1/ledger/events/{event['position']}"))["subjects"]
+            if one["subject_kind"] == "membership"
         }
-        tier = await acme.ask_now(f"/v1/tiers/{changed.split(' ')[1]}/explanation")
+        tier = await acme.ask_now(f"/v1/tiers/{membership}/explanation")
         [item] = [
-            told.split(" ")[1]
-            for told in (await acme.ask_now(f"/v1/ledger/events/{events[-1]['position']}"))["changed"]
-            if told.startswith("order_item")
+            one["subject"]
+            for one in (await acme.ask_now(f"/v1/ledger/events/{events[-1]['position']}"))["subjects"]
+            if one["subject_kind"] == "order_item"
         ]
         order_item = await acme.ask_now(f"/v1/order-items/{item}/explanation")
 
         assert {step["fact"] for step in coupon["steps"]} == {"CouponRedeemed"}
         assert coupon["steps"][0]["changed"]["status"]["before"] is None
-        assert coupon["steps"][-1]["state"]["status"] == coupon["status"] == "redeemed"
+        assert coupon["steps"][-1]["row"]["status"] == coupon["status"] == "redeemed"
         assert [step["changed"]["tier"]["after"] for step in tier["steps"] if "tier" in step["changed"]]
         assert order_item["steps"][-1]["event"]["source"] == "ascenda"
-        assert all(step["rule"]["says"] for one in (coupon, tier, order_item) for step in one["steps"])
+        assert all(step["rule"]["sentence"] for one in (coupon, tier, order_item) for step in one["steps"])
 
 
 async def test_an_explanation_in_words_can_be_read_by_anybody(dsn: str) -> None:
@@ -243,7 +243,7 @@ async def test_the_end_of_validity_is_the_last_step_of_a_coupon(dsn: str) -> Non
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(sample("capillary", "CouponIssue"))
         event = await acme.ask_now("/v1/ledger/events/1")
-        coupon = event["changed"][0].removeprefix("coupon ")
+        coupon = event["subjects"][0]["subject"]
         ends = (await acme.ask_now(f"/v1/coupons/{coupon}"))["expires_at"]
 
         before = await acme.ask_now(f"/v1/coupons/{coupon}/explanation", at="2024-01-01T00:00:00Z")

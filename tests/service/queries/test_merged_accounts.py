@@ -52,8 +52,8 @@ async def test_a_changed_subject_of_an_event_leads_to_the_account(dsn: str) -> N
         await acme.deliver(sample("voucherify", "customer.rewarded.loyalty_points"), "voucherify")
         event = await acme.ask_now("/v1/ledger/events/1")
 
-        [changed] = event["changed"]
-        account = await acme.ask_now(f"/v1/accounts/{changed}")
+        [changed] = event["subjects"]
+        account = await acme.ask_now(f"/v1/accounts/{changed['subject']}")
 
-        assert changed == f"account {account['holder']}"
+        assert changed == {"subject_kind": "account", "subject": account["holder"]}
         assert account["available"] == "900"

@@ -19,10 +19,10 @@ async def test_a_redemption_under_two_event_ids_counts_once_and_is_marked(dsn: s
         explained = await acme.ask_now(f"{ANN}/explanation")
 
         assert (account["available"], account["redeemed"]) == ("60", "40")
-        [again] = [line for line in statement["items"] if line["again"]]
+        [again] = [line for line in statement["items"] if line["repeated"]]
         counted = next(line["position"] for line in statement["items"] if line["points"] == "-40")
         assert (again["points"], again["balance"], again["counted_position"]) == ("0", "60", counted)
-        assert f"The change was counted at position {counted}." in explained["steps"][-1]["rule"]["says"]
+        assert f"The change was counted at position {counted}." in explained["steps"][-1]["rule"]["sentence"]
         assert await listed(acme, "reports") == []
 
 
@@ -34,7 +34,7 @@ async def test_a_report_with_other_points_is_listed_with_both_positions(dsn: str
         [item] = await listed(acme, "reports")
 
         assert (await acme.ask_now(ANN))["available"] == "60"
-        assert (item["amount"], item["position"], item["counted_position"]) == ("5", 1, 3)
+        assert (item["points"], item["position"], item["counted_position"]) == ("5", 1, 3)
 
 
 async def test_a_transfer_states_the_points_that_its_accounts_moved(dsn: str) -> None:
@@ -51,7 +51,7 @@ async def test_a_transfer_states_the_points_that_its_accounts_moved(dsn: str) ->
         assert (sender["available"], receiver["available"]) == ("80", "11")
         assert "20 were sent and 11 were received." in item["cause"]
         assert (transfer["reported"], transfer["counted_position"], transfer["reported_position"]) == ("10", 2, 3)
-        assert [one["amount"] for one in await listed(acme, "reports")] == ["-10"]
+        assert [one["points"] for one in await listed(acme, "reports")] == ["-10"]
 
 
 async def test_points_returned_from_a_promotion_leave_the_others(dsn: str) -> None:

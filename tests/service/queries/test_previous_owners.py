@@ -28,7 +28,7 @@ async def test_a_bill_that_was_given_to_another_is_the_first_ones_as_of_then(dsn
         assert await held(acme, ANN, "bills", as_of_position="1") == ["capillary:9001:7"]
         assert await held(acme, ANN, "bills", at="2023-11-16T00:00:00Z") == ["capillary:9001:7"]
         assert ((await acme.ask(ANN))[0], await held(acme, BOB, "bills")) == (404, ["capillary:9001:7"])
-        assert (await acme.ask_now("/v1/bills/capillary:9001:7"))["named_before"] == ["capillary:9001:1"]
+        assert (await acme.ask_now("/v1/bills/capillary:9001:7"))["previous_owners"] == ["capillary:9001:1"]
         after = await acme.ask_now(ANN, as_of_position="1")
         assert {**after, "events_behind": 0} == {**before, "events_behind": 0}
 
@@ -85,4 +85,4 @@ async def test_rebuilt_rows_keep_previous_owners(dsn: str) -> None:
         await acme.ask_now(BOB)
 
         assert (await rebuild(dsn)).differing == {}
-        assert (await acme.ask_now("/v1/bills/capillary:9001:7"))["named_before"] == ["capillary:9001:1"]
+        assert (await acme.ask_now("/v1/bills/capillary:9001:7"))["previous_owners"] == ["capillary:9001:1"]

@@ -200,7 +200,7 @@ async def test_several_events_that_never_arrived_are_named_each_with_its_place(d
 
         [item] = await listed(acme, "drift")
 
-        assert item["amount"] == "-20"
+        assert item["points"] == "-20"
         assert item["cause"].startswith(
             "The claims and our balance move apart 2 times. A credit of 20 never arrived, between "
         )
@@ -271,7 +271,7 @@ async def test_an_expiry_that_was_reported_in_part_says_so(dsn: str) -> None:
 
         [item] = await listed(acme, "expiries")
 
-        assert item["amount"] == "4"
+        assert item["points"] == "4"
         assert item["cause"].startswith("The vendor reported 6 of 10 as expired. No later balance from the vendor ")
 
 
@@ -345,7 +345,7 @@ async def test_points_at_stake_are_never_netted(dsn: str) -> None:
         )
 
         summary = await acme.ask_now("/v1/reconciliation", at=LATER)
-        points = {one["list"]: one["points"] for one in summary["lists"]}
+        points = {one["name"]: one["points"] for one in summary["items"]}
 
         assert points["drift"] == {"points": "551"}
         assert points["transfers"] == {"points": "40"}
@@ -404,11 +404,17 @@ async def test_a_reminder_that_announces_more_than_the_lots_hold_is_listed_until
 
         await told(acme, issued("late", 60, 1, 200, lapses="2024-01-31"))
 
-        assert chosen(item, "what", "amount", "announced", "held", "position") == ("points", "200", "300", "100", 2)
+        assert chosen(item, "resource", "points", "claimed_value", "own_value", "position") == (
+            "points",
+            "200",
+            "300",
+            "100",
+            2,
+        )
         assert item["cause"].startswith(
             "The vendor announces 300 points that lapse on 2024-01-31; we have 100. The cause is not"
         )
-        assert next(one["points"] for one in summary["lists"] if one["list"] == "reminders") == {"points": "200"}
+        assert next(one["points"] for one in summary["items"] if one["name"] == "reminders") == {"points": "200"}
         assert await listed(acme, "reminders") == []
 
 
@@ -456,7 +462,7 @@ async def test_reminders_of_another_tier_and_of_another_end_of_a_membership_are_
 
         items = await listed(acme, "reminders")
 
-        assert [chosen(item, "what", "announced", "held", "amount") for item in items] == [
+        assert [chosen(item, "resource", "claimed_value", "own_value", "points") for item in items] == [
             ("membership", "2024-05-12", "2123-05-12", None),
             ("tier", "1675", "1676", None),
         ]

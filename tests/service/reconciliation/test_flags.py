@@ -81,12 +81,12 @@ async def test_an_item_that_failed_and_then_arrived_is_listed_with_its_points(ds
         for body in (item("failed", 2, "failed"), item("fulfilled", 3, "confirmed")):
             await acme.deliver(body, "ascenda")
 
-        [found] = [one for one in await listed(acme, "contested") if one["what"] == "order_items"]
-        assert (found["flag"], found["amount"], found["since"]) == ("contested", "500", "2026-01-03T10:00:00Z")
+        [found] = [one for one in await listed(acme, "contested") if one["resource"] == "order_items"]
+        assert (found["flag"], found["points"], found["since"]) == ("contested", "500", "2026-01-03T10:00:00Z")
         assert found["age_seconds"] > 0
-        totals = {one["list"]: one for one in (await acme.ask_now("/v1/reconciliation", at=LATER))["lists"]}
+        totals = {one["name"]: one for one in (await acme.ask_now("/v1/reconciliation", at=LATER))["items"]}
         assert (totals["contested"]["items"], totals["contested"]["points"]) == (2, {"points": "500"})
-        assert [one["what"] for one in await listed(acme, "contested")] == ["accounts", "order_items"]
+        assert [one["resource"] for one in await listed(acme, "contested")] == ["accounts", "order_items"]
         assert (await acme.ask_now("/v1/order-items/b1"))["quantity"] == 2
 
 
@@ -104,7 +104,7 @@ async def test_a_coupon_redeemed_twice_of_once_is_listed(dsn: str) -> None:
         body["data"]["redemption"]["id"] = "r_again"
         await acme.deliver(json.dumps(body).encode(), "voucherify")
 
-        [found] = [one for one in await listed(acme, "contested") if one["what"] == "coupons"]
+        [found] = [one for one in await listed(acme, "contested") if one["resource"] == "coupons"]
         assert found["cause"] == "It was redeemed 2 times of 1. Ask the vendor."
 
 
@@ -126,11 +126,11 @@ async def test_rewards_that_failed_after_their_request_was_paid_are_listed_by_qu
 
         found = {one["reward"].rpartition(":")[2]: one for one in await listed(acme, "rewards")}
 
-        assert {name: (one["amount"], one["quantity"]) for name, one in found.items()} == {
+        assert {name: (one["points"], one["quantity"]) for name, one in found.items()} == {
             "57141": ("10", 1),
             "57142": ("15", 3),
         }
-        totals = {one["list"]: one for one in (await acme.ask_now("/v1/reconciliation", at=LATER))["lists"]}
+        totals = {one["name"]: one for one in (await acme.ask_now("/v1/reconciliation", at=LATER))["items"]}
         assert totals["rewards"]["points"] == {"points": "25"}
 
 
@@ -143,7 +143,7 @@ async def test_a_reversal_in_part_leaves_the_rest_due(dsn: str) -> None:
         for body in (issued("a", 0, 3, 100), paid("rq-1"), failed_reward("rq-1"), given_back):
             await acme.deliver(body)
 
-        assert [one["amount"] for one in await listed(acme, "rewards")] == ["15"]
+        assert [one["points"] for one in await listed(acme, "rewards")] == ["15"]
 
 
 @pytest.mark.parametrize(("request_id", "customer"), [("rq-2", 3), ("rq-1", 4)])

@@ -145,7 +145,7 @@ async def test_expiries_due_and_not_reported_and_reported_and_not_due(dsn: str) 
             3,
         )
         await acme.deliver(expired("d", 10 * 86_400, 1, 60))
-        assert [item["amount"] for item in await listed(acme, "expiries")] == ["20"]
+        assert [item["points"] for item in await listed(acme, "expiries")] == ["20"]
 
 
 async def test_promised_points_past_their_date(dsn: str) -> None:
@@ -294,7 +294,7 @@ async def test_conflicts_are_open_until_somebody_sets_a_policy(dsn: str) -> None
         summary = await acme.ask_now("/v1/reconciliation", at=LATER)
 
         assert chosen(item, "position", "positions", "settled") == (2, [1, 2], False)
-        assert next(one["items"] for one in summary["lists"] if one["list"] == "conflicts") == 1
+        assert next(one["open_count"] for one in summary["items"] if one["name"] == "conflicts") == 1
 
 
 def arrivals(*times: datetime, active_days: int = 0) -> dict[str, Any]:
@@ -461,17 +461,17 @@ async def test_the_summary_counts_every_list_and_what_is_at_stake(dsn: str) -> N
         await acme.deliver(b"not json")
 
         summary = await acme.ask_now("/v1/reconciliation", at=LATER)
-        lists = {one["list"]: one for one in summary["lists"]}
+        lists = {one["name"]: one for one in summary["items"]}
 
         assert set(lists) == set(LISTS)
-        assert (lists["drift"]["items"], lists["drift"]["points"], lists["drift"]["more"]) == (
+        assert (lists["drift"]["open_count"], lists["drift"]["points"], lists["drift"]["truncated"]) == (
             3,
             {"points": "15"},
             False,
         )
         assert lists["drift"]["href"] == "/v1/reconciliation/drift"
-        assert (lists["quarantine"]["items"], summary["open"]) == (1, 4)
-        assert (await other.ask_now("/v1/reconciliation"))["open"] == 0
+        assert (lists["quarantine"]["open_count"], summary["open_count"]) == (1, 4)
+        assert (await other.ask_now("/v1/reconciliation"))["open_count"] == 0
 
 
 async def test_a_list_comes_page_by_page_and_as_one_file(dsn: str) -> None:

@@ -1,0 +1,240 @@
+"""Lists of rows: one handler for every list of `service/queries/list_catalogue.py`, as pages, CSV or NDJSON."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from typing import Annotated, Any, NotRequired
+
+from aiohttp import web
+from msgspec import Meta
+
+from ledger import clock
+from ledger.errors import RequestInvalid
+from ledger.vendors.fields import as_points
+from projections.accounts import ACCOUNTS
+from projections.engine.programme_terms import read_terms
+from projections.queries.validity_ends import TimeZones
+from service.api.answers.accounts import Account
+from service.api.answers.fields import FRESH, page_of
+from service.api.answers.subjects import row_answer
+from service.api.requests.admission import ACCESS, Operation, get
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.open_query import admit_caller, open_query
+from service.api.requests.parameters import (
+    CURSOR,
+    LIMIT,
+    PAGE,
+    POSITION_MAX,
+    STRING,
+    Parameter,
+    choice,
+    flag,
+    text,
+    time,
+    whole,
+)
+from service.api.responses import page_response, send
+from service.formatting import encode_cursor, encode_json, invalid_cursor
+from service.queries.accounts import show_accounts
+from service.queries.context import QueryContext
+from service.queries.freshness import freshness
+from service.queries.list_catalogue import LISTS
+from service.queries.lists import (
+    Filter,
+    Key,
+    ListOrder,
+    ListRequest,
+    RowList,
+    ShowRows,
+    count_items,
+    read_page,
+    resolve_references,
+    show_rows,
+)
+from service.reconciliation.formats import csv_line
+
+NESTED = ("lots", "next_lapse", "parked", "inherited_from")  # fields that a CSV file leaves out
+CSV, NDJSON = "text/csv", "application/x-ndjson"
+EXPORT_ROWS_PER_READ = 1_000
+
+TOTAL = flag("total", "Adds `total`, the number of all items. It reads all of them.")
+FORMAT = choice(
+    "format", "A file with all items instead of a page. The header `Accept` does the same.", "json", "csv", "ndjson"
+)
+Total = NotRequired[Annotated[int, Meta(description="The number of items of all pages, with `total=true`.")]]
+
+
+def list_handler(row_list: RowList, parameters: dict[str, Parameter[Any]], sort: Parameter[str | None]) -> Any:
+    """Return the handler of a list."""
+    show: ShowRows = show_accounts if row_list.projection is ACCOUNTS else partial(show_rows, table=row_list.table.name)
+
+    async def list_rows(request: web.Request) -> web.StreamResponse:
+        values = {name: value for name, one in parameters.items() if (value := one.of(request)) is not None}
+        order = _order(row_list, values, sort.of(request))
+        after = _parse_key(order, CURSOR.of(request))
+        format_wanted = _format(request)
+        if format_wanted != "json":
+            return await _export(request, row_list, show, values, order, after, format_wanted)
+        limit = LIMIT.of(request)
+        async with open_query(request, heavy=TOTAL.of(request)) as query:
+            asked = await _ask(query, row_list, values, order)
+            page = await read_page(query, row_list, show, asked, after, limit)
+            total = {"total": await count_items(query, row_list, show, asked)} if TOTAL.of(request) else {}
+            following = None if page.following is None else _encode_key(order, page.following)
+            return page_response(request, page.items, following, **total, **await freshness(query))
+
+    list_rows.__name__ = f"list_{row_list.table.name}"
+    return list_rows
+
+
+async def _ask(query: QueryContext, row_list: RowList, values: dict[str, Any], order: ListOrder) -> ListRequest:
+    zones = TimeZones(await read_terms(query.connection, query.ledger.ledger_id))
+    return ListRequest(await resolve_references(query, row_list, values), order, clock.now(), zones)
+
+
+async def _export(
+    request: web.Request,
+    row_list: RowList,
+    show: ShowRows,
+    values: dict[str, Any],
+    order: ListOrder,
+    after: Key | None,
+    format_wanted: str,
+) -> web.StreamResponse:
+    """Send all items as a file. No connection is held while a part is sent, so a slow client delays nobody."""
+    context, ledger = request.app[APP_CONTEXT], (await admit_caller(request)).ledger
+
+    @asynccontextmanager
+    async def lend() -> AsyncIterator[QueryContext]:
+        async with context.reader_pool.acquire() as connection:
+            await connection.confine(ledger.ledger_id)
+            hash_key = context.vault.body_hash_key(ledger.ledger_id)
+            yield QueryContext(connection, ledger, request[ACCESS].key_id, hash_key)
+
+    columns = [name for name in item_type(row_list).__annotations__ if name not in NESTED]
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": f"{CSV}; charset=utf-8; header=present" if format_wanted == "csv" else NDJSON,
+            "Content-Disposition": f'attachment; filename="{ledger.name}-{row_list.path}.{format_wanted}"',
+            "Vary": "Accept",
+        }
+    )
+    async with context.heavy_query_shares.take(ledger.ledger_id):
+        async with lend() as query:
+            asked = await _ask(query, row_list, values, order)
+        await response.prepare(request)
+        if format_wanted == "csv":
+            await send(request, response, csv_line(columns))
+        while True:
+            async with lend() as query:
+                page = await read_page(query, row_list, show, asked, after, EXPORT_ROWS_PER_READ)
+            write: Callable[[dict[str, Any]], bytes] = encode_json
+            if format_wanted == "csv":
+                write = partial(_csv_item, columns=columns)
+            await send(request, response, b"".join(map(write, page.items)))
+            if page.following is None:
+                break
+            after = page.following
+        await response.write_eof()
+    return response
+
+
+def _csv_item(item: dict[str, Any], *, columns: list[str]) -> bytes:
+    return csv_line([item[column] for column in columns])
+
+
+def _format(request: web.Request) -> str:
+    wanted = FORMAT.of(request)
+    accepted = request.headers.get("Accept", "").partition(",")[0].partition(";")[0].strip().lower()
+    return wanted or {CSV: "csv", NDJSON: "ndjson"}.get(accepted, "json")
+
+
+def _order(row_list: RowList, values: dict[str, Any], wanted: str | None) -> ListOrder:
+    """Return the wanted order, or that of the index which serves the first filter with one."""
+    implied = [one.order for one in row_list.filters if one.order is not None and one.name in values]
+    name = wanted or (implied[0] if implied else row_list.orders[0].name)
+    return next(order for order in row_list.orders if order.name == name)
+
+
+def _encode_key(order: ListOrder, key: Key) -> str:
+    return encode_cursor(order.name, *(str(part) if isinstance(part, Decimal) else part for part in key))
+
+
+def _parse_key(order: ListOrder, cursor: list[Any] | None) -> Key | None:
+    """Parse a cursor of a list. Raises RequestInvalid for the cursor of another list or order."""
+    if cursor is None:
+        return None
+    name, *parts = cursor if cursor else [None]
+    if name != order.name or len(parts) != len(order.types):
+        raise invalid_cursor()
+    key = []
+    for part, kind in zip(parts, order.types, strict=True):
+        if kind is Decimal:
+            try:
+                part = Decimal(part) if isinstance(part, str) else None
+            except InvalidOperation:
+                part = None
+        if not isinstance(part, kind) or isinstance(part, bool):
+            raise invalid_cursor()
+        key.append(part)
+    return tuple(key)
+
+
+def _parse_points(given: str | None, name: str) -> Decimal | None:
+    if given is None:
+        return None
+    try:
+        return as_points(given)
+    except ValueError:
+        raise RequestInvalid(f"`{name}` must be a number of points, such as 100 or -12.5") from None
+
+
+def _parameter(one: Filter) -> Parameter[Any]:
+    if one.kind == "flag":
+        return Parameter(one.name, one.description, _parse_optional_flag, {"type": "boolean"})
+    if one.kind == "points":
+        return Parameter(one.name, one.description, _parse_points, {"type": "string", "format": "decimal"})
+    if one.kind == "time":
+        return time(one.name, one.description)
+    if one.kind == "position":
+        return whole(one.name, one.description, least=0, most=POSITION_MAX)
+    return text(one.name, one.description)
+
+
+def _parse_optional_flag(given: str | None, name: str) -> bool | None:
+    if given not in (None, "true", "false"):
+        raise RequestInvalid(f"`{name}` must be true or false")
+    return None if given is None else given == "true"
+
+
+def item_type(row_list: RowList) -> Any:
+    """Return the type of the items of a list."""
+    return Account if row_list.projection is ACCOUNTS else row_answer(row_list.table)
+
+
+def _operation(row_list: RowList) -> Operation:
+    parameters = {one.name: _parameter(one) for one in row_list.filters}
+    names = [order.name for order in row_list.orders]
+    sort: Parameter[str | None] = Parameter("sort", "The order of the items.", lambda given, _: given, STRING)
+    if len(names) > 1:
+        sort = choice("sort", "The order of the items. Default: that of the index of the first filter.", *names)
+    things = row_list.table.name.replace("_", " ")
+    return get(
+        f"/v1/{row_list.path}",
+        list_handler(row_list, parameters, sort),
+        *parameters.values(),
+        *((sort,) if len(names) > 1 else ()),
+        TOTAL,
+        FORMAT,
+        *PAGE,
+        tag=row_list.path,
+        answer=page_of(item_type(row_list), total=Total, **FRESH),
+        media=(CSV, NDJSON),
+        summary=f"List the {things}",
+        description="The answer is as of now. All filters must match. A page reads an index; `total=true` and files "
+        "read all items, and run one at a time for each ledger.",
+    )
+
+
+OPERATIONS = tuple(_operation(row_list) for row_list in LISTS)

@@ -1,0 +1,222 @@
+"""All lists of rows. A new list is one value here; its path, parameters, SQL and description follow from it."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from projections.accounts import ACCOUNTS
+from projections.badges import BADGES
+from projections.bills import BILLS
+from projections.cards import CARDS
+from projections.coupons import COUPONS
+from projections.customers import CUSTOMERS
+from projections.definition import Projection
+from projections.milestone_groups import MILESTONE_GROUPS
+from projections.milestones import MILESTONES
+from projections.order_items import ORDER_ITEMS
+from projections.partner_memberships import PARTNER_MEMBERSHIPS
+from projections.promotions import PROMOTIONS
+from projections.redemption_records import REDEMPTION_RECORDS
+from projections.requests import REQUESTS
+from projections.reward_redemptions import REWARD_REDEMPTIONS
+from projections.rewards import REWARDS
+from projections.streaks import STREAKS
+from projections.tiers import TIERS
+from projections.transfers import TRANSFERS
+from service.queries.lists import (
+    Filter,
+    ListOrder,
+    RowList,
+    changed_since,
+    equals,
+    expires_before,
+    flagged,
+    refers,
+    status_is,
+)
+
+CUSTOMER = refers("customer", "Only those of this customer.")
+PROGRAMME = equals("programme", "Only those of this programme, as the items show it.")
+STATUS = equals("status", "Only those of this status.")
+BY_ID = ListOrder("id", ("subject",), (str,))
+
+# A lot that lapsed after the account's last event makes its stored balance too large.
+LAPSED_SINCE = """EXISTS (
+    SELECT FROM lots l WHERE l.ledger_id = accounts.ledger_id AND l.account_id = accounts.account_id
+       AND l.remaining > 0 AND l.lapses_at > accounts.last_at)"""
+LAPSES_BEFORE = """EXISTS (
+    SELECT FROM lots l WHERE l.ledger_id = accounts.ledger_id AND l.account_id = accounts.account_id
+       AND l.remaining > 0 AND l.lapses_at < {}::timestamptz)"""
+
+
+def _lapses_before(account: Mapping[str, Any], time: Any) -> bool:
+    return any(lot["lapses_at"] is not None and lot["lapses_at"] < time for lot in account["lots"])
+
+
+ACCOUNT_LIST = RowList(
+    "accounts",
+    ACCOUNTS,
+    (
+        PROGRAMME,
+        equals("unit", "Only accounts of this unit: `points`, or the identifier of an alternate currency."),
+        CUSTOMER,
+        Filter(
+            "available_min",
+            "points",
+            "Only accounts with at least these points available.",
+            "available >= {}::numeric",
+            lambda account, points: account["available"] >= points,
+            exact=False,
+            order="available",
+        ),
+        Filter(
+            "available_max",
+            "points",
+            "Only accounts with at most these points available.",
+            f"(available <= {{}}::numeric OR {LAPSED_SINCE})",
+            lambda account, points: account["available"] <= points,
+            exact=False,
+            order="available",
+        ),
+        flagged("debt", "Only accounts with a debt, or without one.", "debt > 0", lambda one: one["debt"] > 0),
+        flagged(
+            "drift",
+            "Only accounts with a drift or missing points, or without.",
+            "drift <> 0 OR missing <> 0",
+            lambda one: one["drift"] != 0 or one["missing"] != 0,
+        ),
+        Filter(
+            "lapses_before",
+            "time",
+            "Only accounts with available points that lapse before this time.",
+            LAPSES_BEFORE,
+            _lapses_before,
+            exact=False,
+        ),
+        changed_since(),
+    ),
+    (
+        ListOrder("id", ("account_id",), (str,)),
+        ListOrder("available", ("available", "account_id"), (Decimal, str)),
+        ListOrder("changed", ("last_position", "account_id"), (int, str)),
+    ),
+)
+
+
+def _list(projection: Projection, *filters: Filter, path: str = "") -> RowList:
+    return RowList(path or projection.path or "", projection, filters, (BY_ID,))
+
+
+LISTS: tuple[RowList, ...] = (
+    ACCOUNT_LIST,
+    _list(
+        CUSTOMERS,
+        STATUS,
+        equals("loyalty_type", "Only customers of this type."),
+        equals("store", "Only customers who joined in this store."),
+        flagged(
+            "merged",
+            "Only customers that were merged into another one, or the others.",
+            "merged_into IS NOT NULL",
+            lambda one: one["merged_into"] is not None,
+        ),
+        flagged(
+            "erased",
+            "Only customers whose personal data were erased, or the others.",
+            "erased_at IS NOT NULL",
+            lambda one: one["erased_at"] is not None,
+        ),
+        path="customers",
+    ),
+    _list(
+        COUPONS,
+        status_is(
+            "Only coupons of this status: issued, partly_redeemed, redeemed, expired.", ("issued", "partly_redeemed")
+        ),
+        equals("series", "Only coupons of this series."),
+        equals("code", "Only the coupons with this code."),
+        CUSTOMER,
+        expires_before("valid_until", "valid_through"),
+    ),
+    _list(
+        ORDER_ITEMS,
+        STATUS,
+        equals("refund", "Only items with this refund: none, due, posted."),
+        CUSTOMER,
+        refers("order_id", "Only items of this order."),
+    ),
+    _list(
+        TIERS,
+        PROGRAMME,
+        Filter(
+            "tier",
+            "text",
+            "Only memberships in this tier.",
+            "(tier = {}::text OR announced_tier = {}::text)",
+            lambda one, tier: one["tier"] == tier,
+            exact=False,
+        ),
+        CUSTOMER,
+        expires_before("until", "announced_until"),
+    ),
+    _list(
+        TRANSFERS,
+        STATUS,
+        PROGRAMME,
+        refers("customer", "Only transfers that this customer sent or received.", "sender", "receiver"),
+        refers("sender", "Only transfers of this sender."),
+        refers("receiver", "Only transfers to this receiver."),
+    ),
+    _list(
+        REWARDS,
+        PROGRAMME,
+        equals("reward_type", "Only rewards of this type."),
+        flagged(
+            "enabled", "Only enabled rewards, or the others.", "enabled IS TRUE", lambda one: one["enabled"] is True
+        ),
+    ),
+    _list(
+        REWARD_REDEMPTIONS,
+        equals("state", "Only redemptions in this state."),
+        equals("reward", "Only redemptions of this reward."),
+        CUSTOMER,
+    ),
+    _list(
+        BILLS,
+        equals("number", "Only the bills with this number."),
+        equals("store", "Only bills of this store."),
+        CUSTOMER,
+    ),
+    _list(BADGES, equals("badge", "Only this badge."), CUSTOMER),
+    _list(
+        STREAKS,
+        status_is(
+            "Only streaks of this status: enrolled, running, ended, unenrolled, expired.", ("enrolled", "running")
+        ),
+        equals("target", "Only streaks of this target."),
+        CUSTOMER,
+    ),
+    _list(MILESTONES, STATUS, equals("target", "Only milestones of this target."), CUSTOMER),
+    _list(
+        MILESTONE_GROUPS,
+        equals("target_group", "Only this group of targets."),
+        flagged("achieved", "Only achieved groups, or the others.", "achieved", lambda one: one["achieved"]),
+        CUSTOMER,
+    ),
+    _list(PROMOTIONS, PROGRAMME, equals("promotion", "Only this promotion."), CUSTOMER),
+    _list(
+        PARTNER_MEMBERSHIPS,
+        status_is("Only memberships of this status: linked, delinked, unknown, expired.", ("linked",)),
+        PROGRAMME,
+        equals("partner_programme", "Only memberships in this partner's programme."),
+        CUSTOMER,
+    ),
+    _list(CARDS, STATUS),
+    _list(
+        REQUESTS,
+        equals("state", "Only requests in this state: pending, approved, rejected, failed."),
+        equals("request_type", "Only requests of this type."),
+        CUSTOMER,
+    ),
+    _list(REDEMPTION_RECORDS, STATUS),
+)

@@ -1,0 +1,231 @@
+"""Lists of rows with filters, an order and a cursor. One value defines a list; SQL, parameters and tests follow it.
+
+1. A filter has an SQL condition, which every matching row meets, and the exact test of the row as the answer shows it.
+   The two differ where the answer depends on the time, such as the status "expired".
+2. Therefore a filtered list equals a scan of all rows by the exact tests (`tests/service/queries/test_lists.py`).
+3. Rows are read in the order of an index. A page may have fewer items than its limit if few candidates match.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from projections.definition import Projection
+from projections.queries.validity_ends import TimeZones, row_as_at
+from projections.tables import Table
+from service.queries.context import QueryContext
+from service.queries.references import expand_reference
+from service.queries.subjects import row_json
+
+CANDIDATES_PER_READ = 1_000
+CANDIDATES_MAX = 20_000  # of one page; a sparse filter then answers a short page with a cursor
+
+FilterKind = Literal["text", "reference", "flag", "points", "day", "time", "position"]
+Json = dict[str, Any]
+Key = tuple[Any, ...]
+Test = Callable[[Mapping[str, Any], Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One filter of a list. `condition` has `{}` where the value stands. A flag has no value in its condition."""
+
+    name: str
+    kind: FilterKind
+    description: str
+    condition: str
+    test: Test
+    exact: bool = True  # the condition alone decides
+    order: str | None = None  # the order of the index that serves the filter
+
+
+@dataclass(frozen=True, slots=True)
+class ListOrder:
+    """One order of a list: the columns of an index, the last of them unique in the ledger."""
+
+    name: str
+    columns: tuple[str, ...]
+    types: tuple[type, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowList:
+    """One list: its path, its table, its filters and its orders. The first order is the default."""
+
+    path: str
+    projection: Projection
+    filters: tuple[Filter, ...]
+    orders: tuple[ListOrder, ...]
+    condition: str = "true"
+
+    @property
+    def table(self) -> Table:
+        return self.projection.tables[0]
+
+
+class ListRequest(NamedTuple):
+    """The filters with their values, the order, and the time for which rows are shown."""
+
+    values: Mapping[str, Any]
+    order: ListOrder
+    at: datetime
+    zones: TimeZones
+
+
+class ListPage(NamedTuple):
+    """Items of a list, and the key of the last row read. The key is None if no row follows."""
+
+    items: list[Json]
+    following: Key | None
+
+
+ShowRows = Callable[[QueryContext, Sequence[Any], ListRequest], Awaitable[list[Json]]]
+
+
+async def read_page(
+    query: QueryContext, row_list: RowList, show: ShowRows, asked: ListRequest, after: Key | None, limit: int
+) -> ListPage:
+    """Return up to `limit` items after a key. It reads at most CANDIDATES_MAX rows."""
+    items: list[Json] = []
+    examined = 0
+    while True:
+        rows = await _fetch(query, row_list, asked, after, min(CANDIDATES_PER_READ, limit + 1))
+        shown = await show(query, rows, asked)
+        for row, item in zip(rows, shown, strict=True):
+            if matches(row_list, item, asked.values):
+                if len(items) == limit:
+                    return ListPage(items, after)
+                items.append(item)
+            after = tuple(row[column] for column in asked.order.columns)
+        examined += len(rows)
+        if len(rows) < min(CANDIDATES_PER_READ, limit + 1):
+            return ListPage(items, None)
+        if examined >= CANDIDATES_MAX:
+            return ListPage(items, after)
+
+
+async def count_items(query: QueryContext, row_list: RowList, show: ShowRows, asked: ListRequest) -> int:
+    """Count all items of a list. Filters that depend on the time are counted row by row."""
+    if all(one.exact for one in row_list.filters if one.name in asked.values):
+        conditions, arguments = _conditions(row_list, asked)
+        sql = f"SELECT count(*) FROM {row_list.table.name} WHERE ledger_id = $1 AND {conditions}"  # noqa: S608
+        total: int = await query.connection.fetchval(sql, query.ledger.ledger_id, *arguments)
+        return total
+    return sum([len(page.items) async for page in read_all(query, row_list, show, asked)])
+
+
+async def read_all(
+    query: QueryContext, row_list: RowList, show: ShowRows, asked: ListRequest, after: Key | None = None
+) -> AsyncIterator[ListPage]:
+    """Yield all pages of a list."""
+    while True:
+        page = await read_page(query, row_list, show, asked, after, CANDIDATES_PER_READ)
+        yield page
+        if page.following is None:
+            return
+        after = page.following
+
+
+def matches(row_list: RowList, item: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Return True if an item, as the answer shows it, passes all filters."""
+    return all(one.test(item, values[one.name]) for one in row_list.filters if one.name in values)
+
+
+async def show_rows(_query: QueryContext, rows: Sequence[Any], asked: ListRequest, *, table: str) -> list[Json]:
+    """Return rows of a table as they are at the time of the query."""
+    return [row_as_at(table, row_json(row), asked.at, asked.zones) for row in rows]
+
+
+async def resolve_references(query: QueryContext, row_list: RowList, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of filters, with references in place of names: a bare id may mean several."""
+    resolved = dict(values)
+    for one in row_list.filters:
+        if one.kind == "reference" and one.name in resolved:
+            resolved[one.name] = await expand_reference(query, resolved[one.name])
+    return resolved
+
+
+async def _fetch(
+    query: QueryContext, row_list: RowList, asked: ListRequest, after: Key | None, limit: int
+) -> Sequence[Any]:
+    conditions, arguments = _conditions(row_list, asked)
+    columns = ", ".join(asked.order.columns)
+    if after is not None:
+        places = ", ".join(f"${len(arguments) + 2 + number}" for number in range(len(after)))
+        conditions += f" AND ({columns}) > ({places})"
+        arguments += after
+    sql = (
+        f"SELECT * FROM {row_list.table.name} WHERE ledger_id = $1 AND {conditions} "  # noqa: S608
+        f"ORDER BY {columns} LIMIT {limit}"
+    )
+    rows: Sequence[Any] = await query.connection.fetch(sql, query.ledger.ledger_id, *arguments)
+    return rows
+
+
+def _conditions(row_list: RowList, asked: ListRequest) -> tuple[str, list[Any]]:
+    """Return the conditions of the given filters, and their arguments from $2 on."""
+    conditions, arguments = [row_list.condition], list[Any]()
+    for one in row_list.filters:
+        if one.name not in asked.values:
+            continue
+        value = asked.values[one.name]
+        if one.kind == "flag":
+            conditions.append(one.condition if value else f"NOT ({one.condition})")
+        else:
+            arguments.append(value)
+            conditions.append(one.condition.replace("{}", f"${len(arguments) + 1}"))
+    return " AND ".join(conditions), arguments
+
+
+def equals(name: str, description: str, *, column: str | None = None) -> Filter:
+    """Define a filter by the text of a column."""
+    of = column or name
+    return Filter(name, "text", description, f"{of} = {{}}::text", lambda row, value: row[of] == value)
+
+
+def refers(name: str, description: str, *columns: str) -> Filter:
+    """Define a filter by a reference in one of some columns. A bare id is enough."""
+    of = columns or (name,)
+    condition = " OR ".join(f"{column} = ANY ({{}}::text[])" for column in of)
+    return Filter(
+        name, "reference", description, f"({condition})", lambda row, refs: any(row[one] in refs for one in of)
+    )
+
+
+def flagged(name: str, description: str, condition: str, test: Callable[[Mapping[str, Any]], bool]) -> Filter:
+    """Define a filter that is true or false."""
+    return Filter(name, "flag", description, condition, lambda row, value: test(row) is value)
+
+
+def status_is(description: str, open_statuses: Sequence[str]) -> Filter:
+    """Define a filter by a status that becomes "expired" by itself."""
+    listed = ", ".join(f"'{status}'" for status in open_statuses)
+    condition = f"(status = {{}}::text OR ({{}}::text = 'expired' AND status IN ({listed})))"
+    return Filter("status", "text", description, condition, lambda row, value: row["status"] == value, exact=False)
+
+
+def expires_before(*ends: str) -> Filter:
+    """Define a filter by the end of a validity. `ends` are the columns with the end, a time or a day."""
+    condition = " OR ".join(f"{column} < {{}}::timestamptz + interval '2 days'" for column in ends)
+    return Filter(
+        "expires_before",
+        "time",
+        "Only items whose validity ends before this time.",
+        f"({condition})",
+        lambda row, value: row["expires_at"] is not None and row["expires_at"] < value,
+        exact=False,
+    )
+
+
+def changed_since(order: str | None = "changed") -> Filter:
+    """Define a filter by the last event of a row."""
+    return Filter(
+        "changed_since",
+        "position",
+        "Only items with an event after this position, in the order of their last events: a reader keeps the largest "
+        "`last_position` and continues there.",
+        "last_position > {}::bigint",
+        lambda row, value: row["last_position"] > value,
+        order=order,
+    )

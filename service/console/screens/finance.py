@@ -58,7 +58,7 @@ async def show_liability(request: web.Request) -> Page:
             "Accounting periods",
             PERIOD_COLUMNS,
             [dict(row) for row in periods],
-            "No month was closed yet. `loyalty finance close` closes one.",
+            "No month was closed yet. `loyalty close` closes one.",
         ),
     )
     values = {"wanted": wanted, "times": times, "ties": _differing(liability.ties), "given": given}

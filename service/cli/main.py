@@ -33,6 +33,8 @@ COMMANDS = {
     "doctor": Command("doctor", "doctor", "Examine the installation, and name the remedy of each problem."),
     "ledger": Command("ledgers", "ledgers", "Ledgers: a log for each tenant."),
     "connection": Command("connections", "connections", "Connections: the webhooks that feed a ledger."),
+    "send": Command("deliveries", "send_files", "Deliver files to a running service, signed as the vendor signs them."),
+    "tail": Command("deliveries", "follow_events", "Print the events of a ledger as they are stored."),
     "key": Command("ledgers", "keys", "API keys: credentials for a ledger's HTTP API."),
     "import": Command("import_file", "import_file", "Append the deliveries of a file, or restore an exported ledger."),
     "export": Command("export", "export_ledger", "Export a ledger as lines of JSON, to restore it elsewhere."),
@@ -47,7 +49,7 @@ COMMANDS = {
     "parked": Command("parked", "parked", "Parked subjects: those with a fact that cannot be folded."),
     "digest": Command("audit", "show_digest", "Print a hash of all projected rows, without positions."),
     "reconcile": Command("reconcile", "reconcile", "List open matters, or compare a statement with the ledger."),
-    "adjust": Command("adjust", "adjust_account", "Adjust a balance, or reverse an adjustment."),
+    "adjust": Command("changes.adjust", "adjust_account", "Adjust a balance, or reverse an adjustment."),
     "explain": Command("explain", "explain", "Explain a balance, a lot, a tier or a coupon, step by step."),
     "trial-balance": Command("finance", "show_trial_balance", "Sum every class of all accounts."),
     "liability": Command("finance", "show_liability", "Roll the outstanding points forward, by vintage."),
@@ -56,10 +58,12 @@ COMMANDS = {
     "periods": Command("finance", "list_periods", "List the months that are or were closed."),
     "period": Command("finance", "periods", "Periods: one month, its figures, and its late reports."),
     "vendors": Command("vendors", "show_vendors", "List every supported kind of event."),
-    "erase": Command("customers", "erase_customer", "Erase a customer: destroy the keys of their personal data."),
-    "unmerge": Command("customers", "unmerge_customer", "Undo the merge of a customer into another."),
+    "erase": Command(
+        "changes.customers", "erase_customer", "Erase a customer: destroy the keys of their personal data."
+    ),
+    "unmerge": Command("changes.customers", "unmerge_customer", "Undo the merge of a customer into another."),
     "policy": Command(
-        "policies", "policies", "Policies for conflicts: which of several events with one key is folded."
+        "changes.policies", "policies", "Policies for conflicts: which of several events with one key is folded."
     ),
     "verify": Command("audit", "verify_ledgers", "Verify ledgers against checkpoints, or rows against facts."),
     "attest": Command("audit", "attest_ledger", "Record a digest of the projections in the ledger."),
@@ -69,7 +73,7 @@ COMMANDS = {
     "log": Command("seals", "log", "Published logs: addresses to read a ledger's log without a key."),
     "witness": Command("witness", "witness", "Run a witness, which cosigns checkpoints, without a database."),
     "roles": Command("roles", "roles", "PostgreSQL roles and their rights."),
-    "terms": Command("terms", "terms", "Terms of programmes: time zone, expiry, value of a point."),
+    "terms": Command("changes.terms", "terms", "Terms of programmes: time zone, expiry, value of a point."),
 }
 
 

@@ -5,6 +5,7 @@ no lock, no position and no idempotency key.
 """
 
 from collections.abc import Awaitable, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
 from ledger import clock
@@ -148,6 +149,15 @@ def _resolve(stored: Sequence[Event], new: Sequence[Event], policies: PolicyByKi
     after = {event.position for event in select_by_policy([*stored, *new], policies)}
     kept = frozenset(event.position for event in new if event.position in after)
     return _Resolved(kept, [event for position, event in before.items() if position not in after])
+
+
+def available_after(preview: Preview, account_id: str) -> Decimal | None:
+    """Return the available points of an account after a previewed change. None if its row does not change."""
+    for row in preview.rows:
+        if row.table == "accounts" and row.after is not None and row.after["account_id"] == account_id:
+            available: Decimal = row.after["available"]
+            return available
+    return None
 
 
 def preview_json(preview: Preview) -> dict[str, Any]:

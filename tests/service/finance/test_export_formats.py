@@ -113,8 +113,8 @@ async def test_csv_and_ndjson_have_the_same_columns_in_every_line(dsn: str) -> N
     assert (first["value"], first["currency"]) == ("200", "INR")
 
 
-async def loyalty(dsn: str, *arguments: str) -> tuple[int | None, str, str]:
-    environment = {**os.environ, "DATABASE_URL": dsn, "LOYALTY_MASTER_KEY": "A" * 43 + "="}
+async def loyalty(dsn: str, *arguments: str, key: str = "A" * 43 + "=") -> tuple[int | None, str, str]:
+    environment = {**os.environ, "DATABASE_URL": dsn, "LOYALTY_MASTER_KEY": key}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -2,6 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -15,6 +16,7 @@ from ledger.store import registry
 from ledger.vendors.fields import as_points
 from projections.engine import generations
 from projections.engine.worker import catch_up
+from service.cli.changes.bulk_adjust import BulkOptions, adjust_file
 from service.cli.terminal.console import (
     DataOption,
     JsonOption,
@@ -27,7 +29,7 @@ from service.cli.terminal.console import (
 )
 from service.environment import Environment, run_with_connection
 from service.operations.adjust import Author, adjust, plan_adjustment, plan_reversal, reverse
-from service.operations.preview import Preview, preview_operation
+from service.operations.preview import available_after, preview_operation
 from service.queries.accounts import account_json, find_account, fold_account
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
@@ -50,14 +52,14 @@ class RequestedChange(NamedTuple):
 
 def adjust_account(
     ledger: LedgerOption,
+    author: Annotated[str, typer.Option(help="Who requests it; stored encrypted.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; stored encrypted.", show_default=False)],
     account: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="ACCOUNT", help="The account's id, in full or the vendor's part alone.", show_default=False
         ),
-    ],
-    author: Annotated[str, typer.Option(help="Who requests it; stored encrypted.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Why; stored encrypted.", show_default=False)],
+    ] = None,
     points: Annotated[
         str | None,
         typer.Option(help="Points to add, or a negative number to take away, such as -12.5.", show_default=False),
@@ -72,18 +74,26 @@ def adjust_account(
         bool, typer.Option("--allow-debt", help="Allow a debt: take away more than is available.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the balance before and after.")] = False,
+    file: Annotated[
+        Path | None, typer.Option(help="Make the adjustments of a CSV file: id, account, points.", dir_okay=False)
+    ] = None,
     yes: YesOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a balance by an internal event: --points, --adopt, or --reverse ADJUSTMENT.
+    """Change a balance by an internal event: --points, --adopt, --reverse ADJUSTMENT, or --file for many balances.
 
     Shows the balance before and after, and asks for confirmation on a terminal. The event stays in the ledger;
     --reverse undoes its effect.
     """
-    if (points is not None) + adopt + (take_back is not None) != 1:
-        raise typer.BadParameter("give exactly one of --points, --adopt and --reverse")
     requester = Author("operator", author, reason)
+    if (points is not None) + adopt + (take_back is not None) + (file is not None) != 1:
+        raise typer.BadParameter("give exactly one of --points, --adopt, --reverse and --file")
+    if file is not None:
+        adjust_file(file, ledger, BulkOptions(requester, allow_debt, dry_run), data, yes=yes, as_json=as_json)
+        return
+    if account is None:
+        raise typer.BadParameter("give the ACCOUNT, or --file")
     last_day = None if expires_on is None else _day(expires_on)
     requested = RequestedChange(
         None if points is None else _points(points), take_back, adjustment, last_day, allow_debt, dry_run, yes
@@ -144,15 +154,6 @@ async def _adjust(
         )  # fmt: skip
     await catch_up(connection, ledger.ledger_id)
     return {**result._asdict(), "before": before, "after": await _available(query, account_id)}
-
-
-def available_after(preview: Preview, account_id: str) -> Decimal | None:
-    """Return the available points of an account after a previewed change. None if its row does not change."""
-    for row in preview.rows:
-        if row.table == "accounts" and row.after is not None and row.after["account_id"] == account_id:
-            available: Decimal = row.after["available"]
-            return available
-    return None
 
 
 async def _preview_available(

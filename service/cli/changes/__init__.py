@@ -1,0 +1,1 @@
+"""Commands that change something by an internal event."""

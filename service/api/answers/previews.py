@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from msgspec import Meta
 
 from service.api.answers.fields import Points, Time
-from service.api.answers.ledger import EventFact, RepairMade
+from service.api.answers.ledger import EventFact, RepairMade, SubjectName
 
 RecordedPosition = Annotated[int | None, Meta(description="The position of the event; null if nothing was recorded.")]
 
@@ -73,7 +73,7 @@ class TestedEvent(TypedDict):
     occurred_at: Time | None
     payload: Annotated[Any, Meta(description="The delivered JSON, with markers for personal values.")]
     facts: list[EventFact]
-    changed: Annotated[list[str], Meta(description="The subjects that the facts change.")]
+    subjects: Annotated[list[SubjectName], Meta(description="The subjects that the facts change.")]
     unread: Literal["quarantined", "unrecognised"] | None
     reason: str | None
     repairs: list[RepairMade]

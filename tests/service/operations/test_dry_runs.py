@@ -40,7 +40,7 @@ async def test_a_dry_run_of_an_adjustment_shows_the_balance_and_records_nothing(
             await acme.deliver(body)
         admin = await key_of(dsn, acme, "admin")
         before = await digest_now(dsn, acme)
-        asked = {"points": "-50", "adjustment": "case-1", **AUTHOR}
+        asked = {"points": "-50", "id": "case-1", **AUTHOR}
 
         status, shown = await ask_dry(acme, admin, "POST", f"{ACCOUNT}/adjustments", asked)
         again, _ = await ask_dry(acme, admin, "POST", f"{ACCOUNT}/adjustments", asked)
@@ -62,7 +62,7 @@ async def test_a_dry_run_of_an_adjustment_that_was_made_shows_the_first_and_no_e
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(issued("a", 0, 1, 300))
         admin = await key_of(dsn, acme, "admin")
-        asked = {"points": "7", "adjustment": "case-1", **AUTHOR}
+        asked = {"points": "7", "id": "case-1", **AUTHOR}
         bearer = {"Authorization": f"Bearer {admin}"}
         await (await acme.client.post(f"{ACCOUNT}/adjustments", json=asked, headers=bearer)).json()
 

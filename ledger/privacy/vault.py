@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -207,11 +207,22 @@ class Vault:
         rows = await connection.fetch(FIND, ledger_id, self.lookup_hash(ledger_id, kind, value), after, limit)
         return [row["subject"] for row in rows]
 
-    async def reveal(self, connection: Connection, ledger_id: int, position: int, payload: bytes) -> bytes:
-        """Return the delivered bytes of an event. Markers of erased persons stay."""
+    async def reveal(
+        self,
+        connection: Connection,
+        ledger_id: int,
+        position: int,
+        payload: bytes,
+        *,
+        subjects: Collection[str] | None = None,
+    ) -> bytes:
+        """Return the delivered bytes of an event. Markers of erased persons stay.
+
+        With `subjects`, only the values of these persons are revealed. Markers of all others stay.
+        """
         spans: list[RedactedSpan] = []
         for subject, ciphertext, wrapped in await connection.fetch(PARTS, ledger_id, position):
-            if wrapped is not None:
+            if wrapped is not None and (subjects is None or subject in subjects):
                 key = AESGCM(self._master_key.decrypt(wrapped, person_key_context(ledger_id, subject)))
                 try:
                     plain = key.decrypt(ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:], subject.encode())

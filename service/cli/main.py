@@ -61,6 +61,9 @@ COMMANDS = {
     "erase": Command(
         "changes.customers", "erase_customer", "Erase a customer: destroy the keys of their personal data."
     ),
+    "access-file": Command(
+        "customer_file", "write_access_file", "Write everything about one person, for a GDPR request."
+    ),
     "unmerge": Command("changes.customers", "unmerge_customer", "Undo the merge of a customer into another."),
     "policy": Command(
         "changes.policies", "policies", "Policies for conflicts: which of several events with one key is folded."

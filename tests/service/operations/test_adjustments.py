@@ -57,7 +57,7 @@ async def test_an_adopted_claim_ends_the_drift_and_its_reversal_brings_it_back(d
         adopted = await acme.ask_now(ACCOUNT)
         assert (adopted["available"], adopted["drift"], adopted["missing"]) == ("990", "0", "0")
 
-        path = f"{ACCOUNT}/adjustments/{made['adjustment']}/reversal"
+        path = f"{ACCOUNT}/adjustments/{made['id']}/reversal"
         status, back = await post(acme, admin, path, WORDS)
         assert (status, back["points"], back["position"]) == (201, "-20", 5)
         after = await acme.ask_now(ACCOUNT)
@@ -204,7 +204,7 @@ async def test_adopt_reverse_merge_erase_and_rebuild_each_leave_the_digest_it_sh
         heir = f"/v1/accounts/{BOB}:77:points"
         assert (await acme.ask_now(heir))["available"] == "997"
 
-        back = await post(acme, admin, f"{heir}/adjustments/{made['adjustment']}/reversal", WORDS)
+        back = await post(acme, admin, f"{heir}/adjustments/{made['id']}/reversal", WORDS)
         assert back[0] == 201
         digests.append(await digest_now(dsn, acme))
         after = await acme.ask_now(heir)
@@ -227,7 +227,7 @@ async def test_the_missing_event_that_arrives_ends_the_drift_and_shows_an_adopti
 
         await acme.deliver(MISSING)
         late = await acme.ask_now(ACCOUNT)
-        await post(acme, admin, f"{ACCOUNT}/adjustments/{made['adjustment']}/reversal", WORDS)
+        await post(acme, admin, f"{ACCOUNT}/adjustments/{made['id']}/reversal", WORDS)
         mended = await acme.ask_now(ACCOUNT)
 
         assert (late["available"], late["drift"]) == ("1010", "-20")

@@ -27,7 +27,7 @@ NO_FLAGS = {
     ("promises", "external"),
     ("reward_versions", "enabled"),
     ("rewards", "enabled"),
-    ("statement", "again"),  # a line that repeats a change, and moves no points
+    ("statement", "repeated"),  # a line that repeats a change, and moves no points
     ("streak_levels", "achieved"),
     ("tier_history", "ended_by_merge"),
 }
@@ -85,7 +85,7 @@ async def test_an_item_that_failed_and_then_arrived_is_listed_with_its_points(ds
         assert (found["flag"], found["points"], found["since"]) == ("contested", "500", "2026-01-03T10:00:00Z")
         assert found["age_seconds"] > 0
         totals = {one["name"]: one for one in (await acme.ask_now("/v1/reconciliation", at=LATER))["items"]}
-        assert (totals["contested"]["items"], totals["contested"]["points"]) == (2, {"points": "500"})
+        assert (totals["contested"]["open_count"], totals["contested"]["points"]) == (2, {"points": "500"})
         assert [one["resource"] for one in await listed(acme, "contested")] == ["accounts", "order_items"]
         assert (await acme.ask_now("/v1/order-items/b1"))["quantity"] == 2
 

@@ -125,7 +125,7 @@ async def test_a_month_rolls_forward_from_opening_to_closing(dsn: str) -> None:
         }
         assert (december["ties"], december["tie_outs"]) == (
             True,
-            [{"programme": PROGRAMME, "unit": "points", "closing": "370", "accounts": "370", "difference": "0"}],
+            [{"programme": PROGRAMME, "unit": "points", "closing": "370", "accounts_total": "370", "difference": "0"}],
         )
 
 

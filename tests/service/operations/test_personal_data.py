@@ -185,7 +185,7 @@ async def test_a_customer_is_found_by_e_mail_and_telephone_however_they_are_writ
 
         for what, value in (("email", "ann@example.COM"), ("mobile", "918395082082")):
             found = await acme.ask_now("/v1/customers/lookup", **{what: value})
-            assert found["items"] == [{"customer": "capillary:9001:7"}]
+            assert found["items"] == [{"id": "capillary:9001:7"}]
             assert (await other.ask_now("/v1/customers/lookup", **{what: value}))["items"] == []
         assert (await acme.ask("/v1/customers/lookup"))[0] == 400
 

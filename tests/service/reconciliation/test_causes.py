@@ -44,7 +44,7 @@ async def test_a_debit_beyond_what_was_left_says_that_a_credit_never_arrived(dsn
 
         [item] = await listed(acme, "drift")
 
-        assert chosen(item, "amount", "drift", "unseen") == ("30", "0", "30")
+        assert chosen(item, "points", "drift", "unseen") == ("30", "0", "30")
         assert item["cause"] == (
             "A credit of 30 never arrived, between 2023-11-14 22:13:20 UTC (position 1) and 2023-11-15 22:13:20 UTC "
             "(position 2), or a larger one: the debit at position 2 was larger than our balance."
@@ -312,7 +312,7 @@ async def test_a_transfer_received_by_another_than_it_was_sent_to_is_listed(dsn:
 
         [item] = await listed(acme, "transfers")
 
-        assert chosen(item, "id", "status", "amount") == ("capillary:9001:T1", "completed", "40")
+        assert chosen(item, "id", "status", "points") == ("capillary:9001:T1", "completed", "40")
         assert item["cause"] == "It was sent to capillary:9001:10 and received by capillary:9001:11."
 
 

@@ -72,7 +72,7 @@ COLUMNS = {
     "lots": "subject account_id programme unit lot_id origin points remaining redeemed sent removed expired returned "
     "expires_on lapses_at earned_at promotion bill bill_number asserted rule",
     "statement": "subject account_id line occurred_at kind points balance promised claimed drift reference untied "
-    "again differs postings",
+    "repeated report_excess postings",
 }
 
 NAME = re.compile(
@@ -1352,7 +1352,7 @@ def check_lines(audit: BundleAudit) -> str:
         for fact in facts_of_holder:
             by_key.setdefault((_account_of(fact.body), fact.occurred_at, fact.kind), []).append(fact)
         for line in lines:
-            if line.get("again") == "t":
+            if line.get("repeated") == "t":
                 _compare_report(line, facts_of_holder, by_key)
             else:
                 checked += _compare_line(line, by_key)

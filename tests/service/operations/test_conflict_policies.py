@@ -96,7 +96,7 @@ async def test_a_conflict_of_events_that_nobody_knows_is_settled_too(dsn: str) -
         status, done = await set_policy(acme, dsn, "earliest", "capillary/pointsDreamt")
 
         assert (status, done["conflicts"]) == (200, 1)
-        assert [one["items"] for one in before if one["list"] == "conflicts"] == [1]
+        assert [one["open_count"] for one in before if one["name"] == "conflicts"] == [1]
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -63,7 +63,7 @@ HISTORY = (
 
 
 @pytest.mark.parametrize(
-    ("withheld", "amount", "neighbours", "cause"),
+    ("withheld", "points", "neighbours", "cause"),
     [
         (1, "-40", (0, 2), "A debit of 40 never arrived, between 2023-11-14 22:13:20 UTC (position 1) and "),
         (2, "20", (1, 3), "A credit of 20 never arrived, between 2023-11-14 22:14:20 UTC (position 3) and "),
@@ -82,7 +82,7 @@ async def test_with_one_event_withheld_the_drift_list_names_the_account_the_size
 
         [item] = await listed(acme, "drift")
 
-        assert chosen(item, "id", "amount", "unit", "drift") == (ANN, amount, "points", amount)
+        assert chosen(item, "id", "points", "unit", "drift") == (ANN, amount, "points", amount)
         assert (item["agreed_position"], item["position"]) == tuple(position[one] for one in neighbours)
         assert item["cause"].startswith(cause)
         assert item["age_seconds"] > 5 * 365 * 86_400
@@ -98,7 +98,7 @@ async def test_a_withheld_credit_that_was_spent_at_once_is_found_by_its_size(dsn
 
         [item] = await listed(acme, "drift")
 
-        assert chosen(item, "amount", "drift", "unseen", "position") == ("500", "110", "390", 2)
+        assert chosen(item, "points", "drift", "unseen", "position") == ("500", "110", "390", 2)
         assert item["cause"].startswith("A credit of 500 never arrived, between ")
 
 
@@ -134,11 +134,11 @@ async def test_expiries_due_and_not_reported_and_reported_and_not_due(dsn: str) 
         [hasty] = await listed(acme, "early-expiries")
 
         assert early["items"] == []  # within the days of grace
-        assert [chosen(item, "account", "amount", "expires_on", "since", "position") for item in due] == [
+        assert [chosen(item, "account", "points", "expires_on", "since", "position") for item in due] == [
             (ANN, "60", "2023-11-20", "2023-11-21T00:00:00Z", 1),
             ("capillary:9001:2:77:points", "20", "2023-12-31", "2024-01-01T00:00:00Z", 2),
         ]
-        assert chosen(hasty, "id", "amount", "since", "position") == (
+        assert chosen(hasty, "id", "points", "since", "position") == (
             "capillary:9001:2:77:points",
             "30",
             time(86_400),
@@ -156,7 +156,7 @@ async def test_promised_points_past_their_date(dsn: str) -> None:
         [item] = await listed(acme, "promises")
         before = await acme.ask_now("/v1/reconciliation/promises", at="2024-02-02T00:00:00Z")
 
-        assert chosen(item, "account", "amount", "converts_on", "position") == (ANN, "7", "2024-02-01", 1)
+        assert chosen(item, "account", "points", "converts_on", "position") == (ANN, "7", "2024-02-01", 1)
         assert before["items"] == []
 
 
@@ -169,7 +169,7 @@ async def test_a_total_over_several_programmes_that_its_parts_do_not_add_up_to(d
 
         [item] = await listed(acme, "sums")
 
-        assert chosen(item, "account", "amount", "kind", "position") == (ANN, "20", "Redeemed", 1)
+        assert chosen(item, "account", "points", "kind", "position") == (ANN, "20", "Redeemed", 1)
         assert item["cause"].startswith("The vendor's total is 20 above the sum of its parts.")
 
 
@@ -192,7 +192,7 @@ async def test_a_return_that_never_arrived_shows_in_the_total_of_the_next_until_
         [item] = await listed(acme, "sums")
         await acme.deliver(a_return("c", 120, 25, 35))
 
-        assert chosen(item, "account", "amount", "kind", "position") == (ANN, "25", "IssueReversed", 3)
+        assert chosen(item, "account", "points", "kind", "position") == (ANN, "25", "IssueReversed", 3)
         assert "25 more than the sum of the reported returns" in item["cause"]
         assert await listed(acme, "sums") == []
 
@@ -215,7 +215,7 @@ async def test_points_given_back_for_nothing_that_was_told_are_listed_until_the_
         step = (await acme.ask_now(f"/v1/accounts/{ANN}/explanation"))["steps"][-1]
         await acme.deliver(redeemed("b", 60, 1, 40, "R1"))
 
-        assert chosen(item, "account", "amount", "kind", "position") == (ANN, "30", "RedemptionReversed", 2)
+        assert chosen(item, "account", "points", "kind", "position") == (ANN, "30", "RedemptionReversed", 2)
         assert "the event names no programme" in item["cause"]
         assert before["available"] == "100"
         assert (step["points"], step["rule"]["name"]) == ("0", "account.redemption_reversed")
@@ -239,7 +239,7 @@ async def test_transfers_half_done_are_listed_after_their_grace(dsn: str) -> Non
         items = await listed(acme, "transfers")
 
         assert (within["items"], len(at_once["items"])) == ([], 3)
-        assert [chosen(item, "id", "status", "amount") for item in items] == [
+        assert [chosen(item, "id", "status", "points") for item in items] == [
             ("capillary:9001:T1", "initiated", "40"),
             ("capillary:9001:T2", "received-only", "15"),
             ("capillary:9001:T3", "completed", "1"),
@@ -253,7 +253,7 @@ async def test_refunds_due(dsn: str) -> None:
 
         [item] = await listed(acme, "refunds")
 
-        assert chosen(item, "amount", "status", "position") == ("999900", "failed", 1)
+        assert chosen(item, "points", "status", "position") == ("999900", "failed", 1)
 
 
 async def test_a_reward_that_was_rolled_back_waits_for_the_reversal_of_its_redemption(dsn: str) -> None:
@@ -275,7 +275,7 @@ async def test_requests_approved_without_their_effect(dsn: str) -> None:
 
         await acme.deliver(issued("goodwill", at, 382332518, 20))
 
-        assert [chosen(item, "request_type", "amount") for item in open_before] == [
+        assert [chosen(item, "request_type", "points") for item in open_before] == [
             ("POINTS_REDEMPTION", "100"),
             ("GOODWILL_POINTS", "20"),
         ]
@@ -424,7 +424,7 @@ async def test_a_redemption_reported_for_two_holders_is_listed_until_they_are_me
         await acme.deliver(merged("m", 60, 2, 1))
         after = await listed(acme, "shared-redemptions")
 
-        assert chosen(item, "id", "amount", "unit", "position") == ("capillary:9001:R", "40", "points", 4)
+        assert chosen(item, "id", "points", "unit", "position") == ("capillary:9001:R", "40", "points", 4)
         assert item["holders"] == "capillary:9001:1, capillary:9001:2"
         assert after == []
 
@@ -440,7 +440,7 @@ async def test_events_that_name_a_customer_after_the_merge_are_listed(dsn: str) 
 
         [item] = await listed(acme, "merged-customers")
 
-        assert chosen(item, "id", "amount", "unit", "merged_into", "kind") == (
+        assert chosen(item, "id", "points", "unit", "merged_into", "kind") == (
             "capillary:9001:2 4",
             "30",
             "points",
@@ -500,7 +500,7 @@ async def test_a_list_comes_page_by_page_and_as_one_file(dsn: str) -> None:
         assert response.headers["Content-Type"].startswith("text/csv")
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert [row["id"] for row in rows] == [item["id"] for item in await listed(acme, "drift")]
-        assert chosen(rows[0], "amount", "unit", "position", "claimed") == ("-5", "points", "2", "15")
+        assert chosen(rows[0], "points", "unit", "position", "claimed") == ("-5", "points", "2", "15")
         assert len((await some.text()).splitlines()) == 3
 
 

@@ -134,11 +134,12 @@ async def test_a_delivery_without_a_body_is_refused_since_it_holds_no_event(dsn:
 async def test_a_body_that_trickles_is_cut_off_on_every_route(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_SECONDS_MAX", 0.05)
     without_body = ("/close", "/reopen", "/rollback")
-    taking = [one for one in KEYED if one[0] in ("POST", "PUT") and not one[1].endswith(without_body)]
+    taking = [one for one in KEYED if one[0] in ("POST", "PUT") and not one[1].endswith((*without_body, "/test"))]
     async with serving(dsn, "acme") as [acme]:
         of = acme.inbound["capillary"]
+        hook = f"/v1/hooks/{of.connection_id}"
         key = f"Authorization: Bearer {await all_scopes(acme)}\r\n{of.header}: {of.secrets[0].decode()}"
-        for method, path in [*taking, ("POST", f"/v1/hooks/{of.connection_id}")]:
+        for method, path in [*taking, ("POST", hook), ("POST", f"{hook}/test")]:
             reader, writer = await asyncio.open_connection("127.0.0.1", port_of(acme))
             writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{key}\r\nContent-Length: 100\r\n\r\n{{".encode())
             async with asyncio.timeout(10):

@@ -23,7 +23,7 @@ def line(kind: str, points: str, balance: str, *postings: tuple[str, str, str, s
         "occurred_at": NOON,
         "points": Decimal(points),
         "balance": Decimal(balance),
-        "postings": [list(posting) for posting in postings],
+        "postings": [dict(zip(("from", "to", "points", "lot"), posting, strict=True)) for posting in postings],
     }
 
 
@@ -96,6 +96,6 @@ def test_a_long_history_is_drawn_with_few_steps_and_all_extremes() -> None:
 
 def test_the_bar_of_a_lot_shows_the_fate_of_all_its_points() -> None:
     lot = {name: Decimal(0) for name in ("redeemed", "sent", "removed", "returned", "expired", "remaining")}
-    parts = lot_bar({**lot, "redeemed": Decimal(30), "remaining": Decimal(20), "state": "lapsed"}, Decimal(100))
+    parts = lot_bar({**lot, "redeemed": Decimal(30), "remaining": Decimal(20), "status": "lapsed"}, Decimal(100))
 
     assert [(part.name, part.start, part.width) for part in parts] == [("used", 0.0, 30.0), ("lapsed", 30.0, 20.0)]

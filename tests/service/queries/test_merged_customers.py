@@ -85,4 +85,4 @@ async def test_a_search_names_the_survivor_of_a_merged_customer(dsn: str) -> Non
 
         for query in ({"email": "ada@sample.example"}, {"external_id": "X4"}):
             found = await acme.ask_now("/v1/customers/lookup", **query)
-            assert found["items"] == [{"customer": VICTIM, "merged_into": SURVIVOR}]
+            assert found["items"] == [{"id": VICTIM, "merged_into": SURVIVOR}]

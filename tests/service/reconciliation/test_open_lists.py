@@ -63,7 +63,7 @@ HISTORY = (
 
 
 @pytest.mark.parametrize(
-    ("withheld", "points", "neighbours", "cause"),
+    ("withheld", "amount", "neighbours", "cause"),
     [
         (1, "-40", (0, 2), "A debit of 40 never arrived, between 2023-11-14 22:13:20 UTC (position 1) and "),
         (2, "20", (1, 3), "A credit of 20 never arrived, between 2023-11-14 22:14:20 UTC (position 3) and "),

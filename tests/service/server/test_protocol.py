@@ -107,7 +107,7 @@ async def test_another_expectation_is_refused_without_a_word_of_it(path: str, ca
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.split(b" ", 2)[1] == b"417"
     assert b"application/problem+json" in head
-    assert json.loads(body)["detail"] == "Only 100-continue can be expected"
+    assert json.loads(body)["detail"] == "Only 100-continue can be expected."
     assert b"example" not in answer
     assert "example" not in caplog.text
 

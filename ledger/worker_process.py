@@ -96,12 +96,7 @@ class WorkerProcess:
 
 def _run_worker(pipe: Pipe, graceful: bool, main: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """Run a worker. Its error is sent to the parent, without text that may quote a row."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if not graceful:
-        threading.Thread(target=_exit_with_parent, args=(pipe,), daemon=True).start()
-    gc.freeze()
+    become_worker(None if graceful else pipe)
     try:
         main(pipe, *arguments)
     except (EOFError, BrokenPipeError, ConnectionResetError):  # the parent has closed the pipe
@@ -112,6 +107,16 @@ def _run_worker(pipe: Pipe, graceful: bool, main: Callable[..., None], arguments
         failure = describe_failure(error)
         _log.error("a worker process ends: %s", failure)
         pipe.send(WorkerEnded(failure))
+
+
+def become_worker(lifeline: Pipe | None) -> None:
+    """Leave signals to the parent. End the process when the other end of `lifeline` is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if lifeline is not None:
+        threading.Thread(target=_exit_with_parent, args=(lifeline,), daemon=True).start()
+    gc.freeze()
 
 
 def _exit_with_parent(pipe: Pipe) -> None:

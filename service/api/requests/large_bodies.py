@@ -6,11 +6,8 @@ body, and has a lower priority than the service. Small bodies, most of all, are 
 """
 
 import asyncio
-import gc
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +16,7 @@ from multiprocessing.connection import Connection as Pipe
 from typing import ParamSpec, TypeVar
 
 from ledger.errors import LedgerReadsTooMany, LedgerUnavailable
+from ledger.worker_process import become_worker
 from service.api.requests.request_shares import RequestShares
 
 BYTES_IN_TURN_MIN = 2 * 1024  # a ledger's larger bodies are processed one at a time, so that others come between
@@ -90,14 +88,5 @@ class LargeBodyWorker:
 
 
 def _init_worker(lifeline: Pipe) -> None:
-    """Set up the process. The service handles signals; the process ends with it, even if the service was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    become_worker(lifeline)
     os.nice(NICENESS)
-    threading.Thread(target=_exit_with_parent, args=(lifeline,), daemon=True).start()
-    gc.freeze()
-
-
-def _exit_with_parent(lifeline: Pipe) -> None:
-    lifeline.poll(None)
-    os._exit(0)

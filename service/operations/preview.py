@@ -4,7 +4,7 @@ A dry run makes the plan that recording makes (record.py), and folds its event i
 no lock, no position and no idempotency key.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
@@ -151,13 +151,18 @@ def _resolve(stored: Sequence[Event], new: Sequence[Event], policies: PolicyByKi
     return _Resolved(kept, [event for position, event in before.items() if position not in after])
 
 
-def available_after(preview: Preview, account_id: str) -> Decimal | None:
-    """Return the available points of an account after a previewed change. None if its row does not change."""
+def account_after(preview: Preview, account_id: str) -> Mapping[str, Any] | None:
+    """Return the row of an account after a previewed change. None if it does not change."""
     for row in preview.rows:
         if row.table == "accounts" and row.after is not None and row.after["account_id"] == account_id:
-            available: Decimal = row.after["available"]
-            return available
+            return row.after
     return None
+
+
+def available_after(preview: Preview, account_id: str) -> Decimal | None:
+    """Return the available points of an account after a previewed change. None if its row does not change."""
+    row = account_after(preview, account_id)
+    return None if row is None else row["available"]
 
 
 def preview_json(preview: Preview) -> dict[str, Any]:

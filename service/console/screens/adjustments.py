@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from ledger import clock
 from ledger.errors import RequestInvalid, ScopeMissing
 from ledger.store.read import tail
 from ledger.vendors.fields import as_points
@@ -16,9 +17,11 @@ from service.api.requests.open_query import await_rows, open_query
 from service.console.admission import action, page, see_other
 from service.console.pages import Page, console_href
 from service.console.visitors import VISITOR
-from service.operations.adjust import Author, adjust, reverse
+from service.operations.adjust import Author, adjust, plan_adjustment, reverse
+from service.operations.preview import account_after, preview_operation
+from service.queries.account_overview import load_account_with_lots
 from service.queries.accounts import account_json, find_account
-from service.queries.adjustment_preview import preview_adjustment
+from service.queries.as_of_query import AsOfQuery
 
 ADJUSTMENTS_MAX = 100
 ADJUSTMENTS = """
@@ -54,13 +57,18 @@ async def adjust_account(request: web.Request, fields: dict[str, str]) -> web.St
         await await_rows(query, request, await tail(query.connection, query.ledger.ledger_id))
         row = await find_account(query, request.match_info["id"])
         account_id = row["account_id"]
-        before, after = await preview_adjustment(
-            query, context.vault, account_id, wish.points, wish.author, wish.expires_on
+        of = (query.connection, context.vault, query.ledger, account_id, wish.points, wish.author)
+        name = fields.get("adjustment")
+        before = account_json(await load_account_with_lots(query, account_id, AsOfQuery(clock.now(), None, False)))
+        planned, previewed = await preview_operation(
+            query.connection, query.ledger.ledger_id, plan_adjustment(*of, adjustment=name, expires_on=wish.expires_on)
         )
-        shown = account_json(before)["available"], account_json(after)["available"]
-        if fields.get("confirmed") != f"{shown[0]} {shown[1]}":
+        after = account_after(previewed, account_id) or before
+        shown = before["available"], after["available"]
+        is_repeated = planned.position is not None  # the form was sent twice
+        if not is_repeated and fields.get("confirmed") != f"{shown[0]} {shown[1]}":
             changed = "confirmed" in fields
-            preview = {"before": shown[0], "after": shown[1], "changed": changed, "drift": after.row["drift"]}
+            preview = {"before": shown[0], "after": shown[1], "changed": changed, "drift": after["drift"]}
             values = {
                 "account": row,
                 "made": [],
@@ -68,10 +76,7 @@ async def adjust_account(request: web.Request, fields: dict[str, str]) -> web.St
                 "fields": {**fields, "adjustment": fields.get("adjustment") or secrets.token_hex(16)},
             }
             return Page("adjust.html", "Confirm the adjustment", values=values)
-        adjusted = await adjust(
-            query.connection, context.vault, query.ledger, account_id, wish.points, wish.author,
-            adjustment=fields.get("adjustment"), expires_on=wish.expires_on,
-        )  # fmt: skip
+        adjusted = await adjust(*of, adjustment=name, expires_on=wish.expires_on)
         context.progress.notify_appended()
     return see_other(console_href("accounts", account_id, min_position=adjusted.position))
 

@@ -16,10 +16,8 @@ from service.cli.terminal.console import (
     LedgerOption,
     YesOption,
     confirm,
-    show,
-    show_json,
 )
-from service.cli.terminal.dry_runs import DryRunOption, show_preview
+from service.cli.terminal.dry_runs import DryRunOption, show_outcome
 from service.environment import Environment, run_with_connection
 from service.operations.adjust import Author
 from service.operations.erase import ErasureResult, erase, is_known, merged_customers, plan_erasure
@@ -63,14 +61,10 @@ def erase_customer(
         return result, None
 
     result, preview = run_with_connection(data, work)
-    if preview is not None:
-        show_preview(result, preview, as_json=as_json)
-    elif as_json:
-        show_json(result._asdict())
-    elif result.position is None:
-        show(f"Nothing was left to erase of {', '.join(result.customers)}.")
-    else:
-        show(f"Erased {', '.join(result.customers)}; recorded at position {result.position}.")
+    text = f"Erased {', '.join(result.customers)}; recorded at position {result.position}."
+    if result.position is None:
+        text = f"Nothing was left to erase of {', '.join(result.customers)}."
+    show_outcome(result, preview, text, as_json=as_json)
 
 
 def unmerge_customer(
@@ -104,12 +98,8 @@ def unmerge_customer(
         return result, None
 
     result, preview = run_with_connection(data, work)
-    if preview is not None:
-        show_preview(result, preview, as_json=as_json)
-    elif as_json:
-        show_json(result._asdict())
-    else:
-        show(f"{result.customer} is no longer merged into {result.survivor}; recorded at position {result.position}.")
+    text = f"{result.customer} is no longer merged into {result.survivor}; recorded at position {result.position}."
+    show_outcome(result, preview, text, as_json=as_json)
 
 
 async def _find_customer(environment: Environment, connection: Connection, ledger: Ledger, name: str) -> str:

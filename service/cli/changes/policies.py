@@ -12,11 +12,10 @@ from service.cli.terminal.console import (
     DataOption,
     JsonOption,
     LedgerOption,
-    show,
     show_json,
     show_table,
 )
-from service.cli.terminal.dry_runs import DryRunOption, show_preview
+from service.cli.terminal.dry_runs import DryRunOption, show_outcome
 from service.environment import Environment, run_with_connection
 from service.operations.conflict_policy import PolicyChange, plan_with_facts, set_conflict_policy
 from service.operations.preview import Preview, preview_operation
@@ -47,12 +46,8 @@ def set_policy(
         return await set_conflict_policy(*of, by="operator"), None
 
     change, preview = run_with_connection(data, work)
-    if preview is not None:
-        show_preview(change, preview, as_json=as_json)
-    elif as_json:
-        show_json(change._asdict())
-    else:
-        show(f"{source} {kind}: {policy}; it decides {change.conflicts} conflicts.")
+    text = f"{source} {kind}: {policy}; it decides {change.conflicts} conflicts."
+    show_outcome(change, preview, text, as_json=as_json)
 
 
 @policies.command("list")

@@ -14,8 +14,8 @@ from ledger.store import registry
 from ledger.store.registry import Ledger
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show, show_json, show_table
-from service.cli.terminal.dry_runs import DryRunOption, show_preview
+from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show_json, show_table
+from service.cli.terminal.dry_runs import DryRunOption, show_outcome
 from service.environment import Environment, run_with_connection
 from service.operations.preview import Preview, preview_operation
 from service.operations.programme_terms import PROGRAMMES, VERSIONS, TermsChange, plan_terms, set_terms
@@ -92,12 +92,8 @@ def set_programme_terms(
         return change, None
 
     change, preview = run_with_connection(data, work)
-    if preview is not None:
-        show_preview(change, preview, as_json=as_json)
-    elif as_json:
-        show_json(change._asdict())
-    else:
-        show(f"Set the terms of {change.programme}; recorded at position {change.position}.")
+    text = f"Set the terms of {change.programme}; recorded at position {change.position}."
+    show_outcome(change, preview, text, as_json=as_json)
 
 
 async def _find_programme_id(connection: Connection, ledger: Ledger, name: str) -> str:

@@ -16,6 +16,16 @@ ROWS_SHOWN_MAX = 50
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Make all checks and show the effects; record nothing.")]
 
 
+def show_outcome(result: Any, preview: Preview | None, text: str, *, as_json: bool) -> None:
+    """Print the effects of a dry run, or the result of an operation: as JSON, or as a text."""
+    if preview is not None:
+        show_preview(result, preview, as_json=as_json)
+    elif as_json:
+        show_json(result._asdict())
+    else:
+        show(text)
+
+
 def show_preview(result: Any, preview: Preview, *, as_json: bool) -> None:
     """Print the result of an operation that was not recorded, and its effects."""
     if as_json:

@@ -1,4 +1,4 @@
-"""The console's dry run of an adjustment makes the same checks as the adjustment, and a form sent twice adjusts once."""
+"""The dry run of an adjustment in the console makes all checks, and a form that is sent twice adjusts once."""
 
 import re
 

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "service": {"ledger", "projections", "service", "migrations"},
 }
 FILE_LINES_MAX = 350
-FILES_PER_FOLDER_MAX = 26
+FILES_PER_FOLDER_MAX = 24
 FUNCTION_LINES_MAX = 70
 VERIFIER_LINES_MAX = 1_900
 OWN_CLOCK = {"ledger.clock", "service.api.webhooks", "service.cli.deliveries", "service.server.witness_app"}

@@ -17,13 +17,12 @@ from service.api import (
     orders,
     periods,
     programmes,
-    proofs,
     reconciliation,
     subjects,
-    tlog,
     webhook_tests,
     webhooks,
 )
+from service.api.transparency import proofs, tlog
 
 # The first route that matches is taken. Those of subjects have the widest patterns, so they are the last.
 OPERATIONS = (

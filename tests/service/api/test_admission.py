@@ -15,7 +15,7 @@ from ledger.store import api_keys
 from ledger.store.api_keys import API_KEY_PATTERN
 from service.api.requests.admission import Operation
 from service.api.requests.app_context import _password
-from service.api.tlog import takes_gzip
+from service.api.transparency.tlog import takes_gzip
 from service.formatting import decode_cursor
 from service.parameters import parse_int, parse_time
 from service.server.routes import OPERATIONS

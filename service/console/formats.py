@@ -1,5 +1,6 @@
 """Write points, times and other values for people."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ from ledger.decimals import format_decimal
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
 SHORT_CHARACTERS_MAX = 20
+CAPITAL_INSIDE = re.compile(r"(?<!^)[A-Z]")
 
 
 def format_points(points: Decimal | int | None) -> str:
@@ -34,6 +36,11 @@ def format_time(time: datetime | None) -> str:
 def format_day(day: date | None) -> str:
     """Write a day, such as 31 May 2024."""
     return NOTHING if day is None else f"{day.day} {day:%b %Y}"
+
+
+def format_fact(kind: str) -> str:
+    """Write the kind of a fact as words, such as "Transfer sent" for TransferSent."""
+    return CAPITAL_INSIDE.sub(lambda letter: f" {letter[0].lower()}", kind)
 
 
 def shorten(text: str) -> str:

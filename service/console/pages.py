@@ -11,7 +11,15 @@ from aiohttp import web
 from ledger.errors import RequestInvalid
 from service.console.assets import asset_href
 from service.console.cookies import PATH
-from service.console.formats import format_day, format_points, format_signed, format_text, format_time, shorten
+from service.console.formats import (
+    format_day,
+    format_fact,
+    format_points,
+    format_signed,
+    format_text,
+    format_time,
+    shorten,
+)
 from service.console.navigation import SCREENS
 from service.console.tables import FORMATS, PageTable, table_csv, table_json
 from service.console.visitors import VISITOR, form_token
@@ -91,6 +99,7 @@ def _make_environment() -> jinja2.Environment:
         "signed": format_signed,
         "time": format_time,
         "day": format_day,
+        "fact": format_fact,
         "show": format_text,
         "short": shorten,
     }

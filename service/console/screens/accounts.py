@@ -30,7 +30,7 @@ LINES_PER_PAGE = 50
 
 STATEMENT_COLUMNS = (
     PageColumn("occurred_at", "When", "time"),
-    PageColumn("kind", "What"),
+    PageColumn("kind", "Change", "fact"),
     PageColumn("points", "Points", "signed"),
     PageColumn("balance", "Balance after", "points"),
     PageColumn("claimed", "Source claims", "points"),

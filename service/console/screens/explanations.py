@@ -26,7 +26,7 @@ PATHS: Mapping[str, Projection] = {one.path: one for one in PROJECTIONS if one.p
 ACCOUNT_COLUMNS = (
     PageColumn("step", "Step", "number"),
     PageColumn("occurred_at", "When", "time"),
-    PageColumn("kind", "Kind"),
+    PageColumn("kind", "Change", "fact"),
     PageColumn("rule", "Rule", "code"),
     PageColumn("sentence", "What the rule does"),
     PageColumn("before", "Before", "points"),

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.facts import FACTS
 from service.console.charts import lot_bar, step_chart
-from service.console.formats import format_points, format_signed
+from service.console.formats import format_fact, format_points, format_signed
 from service.console.sentences import FATES, FOR_CUSTOMER, customer_sentence, losses_of
 from service.queries.account_overview import BalanceAt
 
@@ -99,3 +99,7 @@ def test_the_bar_of_a_lot_shows_the_fate_of_all_its_points() -> None:
     parts = lot_bar({**lot, "redeemed": Decimal(30), "remaining": Decimal(20), "status": "lapsed"}, Decimal(100))
 
     assert [(part.name, part.start, part.width) for part in parts] == [("used", 0.0, 30.0), ("lapsed", 30.0, 20.0)]
+
+
+def test_the_kind_of_a_change_is_written_as_words() -> None:
+    assert [format_fact(kind) for kind in ("Issued", "TransferSent")] == ["Issued", "Transfer sent"]

@@ -3,7 +3,7 @@ SwaggerUIBundle({
   url: "/v1/openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
-  docExpansion: "none",
+  docExpansion: "list",
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
   filter: true,

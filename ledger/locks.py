@@ -6,6 +6,7 @@ functions in migrations/versions/ repeat the numbers of the locks that they take
 
 # With the ledger. `ledger.append` holds it until its commit, so commit order is position order (invariant 2).
 # Erasures, restores and adjustments hold it too: while they hold it, nothing is appended to the ledger.
+# The program takes it by the SQL functions `ledger.lock` and `ledger.wait_for_appends` only. See r0002/ledger_lock.sql.
 APPENDS = 1819239276
 
 # Held while a revision of the schema is applied: one process migrates at a time. See migrations/runner.py.

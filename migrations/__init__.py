@@ -1,8 +1,8 @@
 """The schema of the ledger: SQL written by hand, run by Alembic. Projection tables are not made here.
 
 Each revision is a Python file and SQL files in `versions/`. The file name begins with the revision: r0001, r0002 ...
-The Python file runs its SQL files in order. `roles.sql` and `grants.sql` only add, so they can be run at any time:
-`loyalty roles apply` runs them too.
+The Python file runs its SQL files in order, statement by statement. `grants.sql` runs after the last revision.
+`roles.sql` and `grants.sql` only add, so they can be run at any time: `loyalty roles apply` runs them too.
 
 A revision only adds. An object that the version before needs is removed one version later. So services of the version
 before go on while and after the database is migrated.

@@ -1,5 +1,5 @@
--- The rights of each role. The first revision runs this file after all others, and so does `loyalty roles apply`, at any
--- time: it only adds.
+-- The rights of each role. Each migration runs this file at its end, and so does `loyalty roles apply`, at any time: it
+-- only adds.
 
 GRANT USAGE ON SCHEMA ledger
     TO loyalty_service, loyalty_ingest, loyalty_projector, loyalty_reader, loyalty_auditor, loyalty_eraser;
@@ -20,14 +20,15 @@ GRANT SELECT ON ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints, 
     TO loyalty_reader;
 GRANT SELECT (ledger_id, connection_id, source, created_at, disabled_at) ON ledger.connections TO loyalty_reader;
 GRANT SELECT ON projections.generations TO loyalty_reader;
-GRANT EXECUTE ON FUNCTION ledger.log_access, ledger.key_labels TO loyalty_reader;
+GRANT EXECUTE ON FUNCTION ledger.log_access, ledger.key_labels, ledger.wait_for_appends TO loyalty_reader;
 
 -- eraser: erases persons, by one function.
 GRANT EXECUTE ON FUNCTION ledger.erase_person TO loyalty_eraser;
 
 -- service: a member of the four above. Beyond them it configures ledgers and signs checkpoints. It cannot change or
 -- remove an event.
-GRANT EXECUTE ON FUNCTION ledger.append, ledger.erase_person, ledger.log_access, ledger.key_labels TO loyalty_service;
+GRANT EXECUTE ON FUNCTION ledger.append, ledger.erase_person, ledger.log_access, ledger.key_labels, ledger.lock,
+    ledger.wait_for_appends TO loyalty_service;
 GRANT SELECT ON ledger.events, ledger.personal, ledger.personal_keys, ledger.personal_index, ledger.erasures,
     ledger.access TO loyalty_service;
 GRANT SELECT, INSERT ON ledger.ledgers, ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints,
@@ -40,6 +41,7 @@ GRANT SELECT ON ledger.ledgers, ledger.events, ledger.personal, ledger.erasures,
 GRANT SELECT ON ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints, ledger.cosignatures, ledger.seal_problems
     TO loyalty_auditor;
 GRANT SELECT ON projections.generations TO loyalty_auditor;
+GRANT EXECUTE ON FUNCTION ledger.wait_for_appends TO loyalty_auditor;
 
 -- backup: reads everything, for pg_dump.
 GRANT USAGE ON SCHEMA ledger, projections TO loyalty_backup;

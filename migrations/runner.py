@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from migrations import check_migratable, head
+from migrations.sql import run
 
 LOCK_MIGRATIONS = "SELECT pg_advisory_xact_lock(1819239277)"  # MIGRATIONS of ledger/locks.py
 OWNED_BY_LOYALTY_OWNER = """
@@ -44,6 +45,7 @@ def _upgrade(connection: Connection) -> None:
     if revision != head():
         _become_owner(connection)
         command.upgrade(config, "head")
+        run(connection, "grants.sql")  # rights of all revisions together, so last
 
 
 def _become_owner(connection: Connection) -> None:

@@ -33,9 +33,9 @@ KEYS = "SELECT subject, key_id, wrapped FROM ledger.ensure_person_keys($1, $2, $
 ERASURES = "SELECT ledger.erasure_count($1)"
 PARTS = """
     SELECT p.subject, p.ciphertext, k.wrapped FROM ledger.events e
-      JOIN ledger.personal p ON p.ledger_id = e.ledger_id AND p.position = e.delivery_position
+      JOIN ledger.personal p ON p.ledger_id = $1 AND p.position = e.delivery_position
       LEFT JOIN ledger.personal_keys k
-             ON k.ledger_id = p.ledger_id AND k.subject = p.subject AND k.key_id = p.key_id
+             ON k.ledger_id = $1 AND k.subject = p.subject AND k.key_id = p.key_id
      WHERE e.ledger_id = $1 AND e.position = $2
      ORDER BY p.subject
 """

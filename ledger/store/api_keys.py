@@ -33,7 +33,7 @@ LIST_KEYS = """
      WHERE ledger_id = $1 ORDER BY created_at, key_id
 """
 REVOKE_KEY = """
-    UPDATE ledger.api_keys SET revoked_at = coalesce(revoked_at, now())
+    UPDATE ledger.api_keys SET revoked_at = least(revoked_at, now())
      WHERE ledger_id = $1 AND key_id = $2
     RETURNING ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, label
 """

@@ -27,10 +27,12 @@ LABEL_CHARACTERS_MAX = 100
 CONNECTION_ID_PATTERN = re.compile(r"[0-9a-f]{32}")
 LEDGER_NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
+FREE_LEDGER_ID = """
+    SELECT CASE WHEN $1::int IS NULL OR bool_or(ledger_id = $1) THEN coalesce(max(ledger_id), 0) + 1 ELSE $1 END
+      FROM ledger.ledgers
+"""
 CREATE_LEDGER = """
-    INSERT INTO ledger.ledgers (ledger_id, name)
-    SELECT CASE WHEN $2::int IS NULL OR bool_or(ledger_id = $2) THEN coalesce(max(ledger_id), 0) + 1 ELSE $2 END, $1
-      FROM ledger.ledgers RETURNING ledger_id
+    INSERT INTO ledger.ledgers (ledger_id, name) VALUES ($1, $2) ON CONFLICT (ledger_id) DO NOTHING RETURNING true
 """
 FIND_LEDGER = "SELECT ledger_id, name FROM ledger.ledgers WHERE name = $1"
 LIST_LEDGERS = "SELECT ledger_id, name FROM ledger.ledgers ORDER BY ledger_id"
@@ -56,7 +58,7 @@ SET_SECRETS = """
 """
 BIND_CONNECTION = "UPDATE ledger.connections SET mac = $3 WHERE ledger_id = $1 AND connection_id = $2"
 SET_DISABLED = """
-    UPDATE ledger.connections SET disabled_at = CASE WHEN $3 THEN coalesce(disabled_at, now()) END
+    UPDATE ledger.connections SET disabled_at = CASE WHEN $3 THEN least(disabled_at, now()) END
      WHERE ledger_id = $1 AND connection_id = $2
     RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, label
 """
@@ -96,7 +98,10 @@ async def create_ledger(connection: Connection, name: str, wanted_id: int | None
     if not LEDGER_NAME_PATTERN.fullmatch(name):
         raise RequestInvalid(f"a ledger's name has 1 to 63 characters of a-z, 0-9, _ and -: {name!r}")
     try:
-        return Ledger(await connection.fetchval(CREATE_LEDGER, name, wanted_id), name)
+        while True:
+            ledger_id: int = await connection.fetchval(FREE_LEDGER_ID, wanted_id)
+            if await connection.fetchval(CREATE_LEDGER, ledger_id, name):
+                return Ledger(ledger_id, name)  # otherwise another process took the number meanwhile
     except asyncpg.UniqueViolationError:
         raise NameTaken(name) from None
 

@@ -30,7 +30,6 @@ from ledger.database import Connection
 from ledger.errors import ExportWrong, MasterKeyWrong
 from ledger.events import Origin
 from ledger.intake.identify import KEY_BYTES, identify
-from ledger.locks import APPENDS
 from ledger.merkle import Frontier, leaf_hash
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault, person_key_context
@@ -50,7 +49,7 @@ from ledger.vendors.personal_values import MARKER_TEXT
 
 EVENTS_PER_BLOCK = 1_000
 
-LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
+LOCK = "SELECT ledger.lock($1)"
 EVENT_COLUMNS = (
     *("ledger_id", "position", "connection_id", "source", "org", "kind", "event_key", "content", "variant"),
     *("occurred_at", "recorded_at", "delivery_position", "ordinal", "payload", "entry", "leaf_hash"),
@@ -127,7 +126,7 @@ class LedgerRestore:
         """
         ledger_id = self.ledger.ledger_id
         async with self._connection.transaction():
-            await self._connection.execute(LOCK, APPENDS, ledger_id)
+            await self._connection.execute(LOCK, ledger_id)
             stored, after = await read.tail(self._connection, ledger_id), self.position
             entries = [self._check_event(event) for event in events]
             known_count = max(0, min(stored, self.position) - after)

@@ -48,17 +48,19 @@ LATEST = """
     SELECT checkpoint, log, size, root, note, signed_at FROM ledger.checkpoints
      WHERE ledger_id = $1 ORDER BY checkpoint DESC LIMIT 1
 """
-ADD_CHECKPOINT = """
-    INSERT INTO ledger.checkpoints (ledger_id, checkpoint, log, size, root, note, signed_at)
-    SELECT $1, coalesce((SELECT max(checkpoint) FROM ledger.checkpoints WHERE ledger_id = $1), 0) + 1, $2, $3, $4, $5,
+# The number and the time of the next checkpoint. `is_behind`: the last one has the same log and a larger tree.
+NEXT_CHECKPOINT = """
+    SELECT coalesce((SELECT max(checkpoint) FROM ledger.checkpoints WHERE ledger_id = $1), 0) + 1 AS checkpoint,
            greatest(clock_timestamp(),
                     (SELECT at FROM ledger.seal_problems WHERE ledger_id = $1 ORDER BY problem DESC LIMIT 1),
                     (SELECT signed_at FROM ledger.checkpoints WHERE ledger_id = $1 ORDER BY checkpoint DESC LIMIT 1),
-                    (SELECT recorded_at FROM ledger.events WHERE ledger_id = $1 AND position = $3))
-     WHERE NOT EXISTS (SELECT FROM (SELECT log, size FROM ledger.checkpoints
-                                     WHERE ledger_id = $1 ORDER BY checkpoint DESC LIMIT 1) last
-                        WHERE last.log = $2 AND last.size > $3)
-    RETURNING checkpoint, log, size, root, note, signed_at
+                    (SELECT recorded_at FROM ledger.events WHERE ledger_id = $1 AND position = $3)) AS signed_at,
+           coalesce((SELECT log = $2 AND size > $3 FROM ledger.checkpoints
+                      WHERE ledger_id = $1 ORDER BY checkpoint DESC LIMIT 1), false) AS is_behind
+"""
+ADD_CHECKPOINT = """
+    INSERT INTO ledger.checkpoints (ledger_id, checkpoint, log, size, root, note, signed_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING checkpoint, log, size, root, note, signed_at
 """
 # The database's clock may be set back, but these times never go backwards. Their order shows whether a problem or a
 # checkpoint came last.
@@ -69,13 +71,12 @@ PROBLEM = """
                            ORDER BY checkpoint DESC LIMIT 1), '-infinity')
      ORDER BY problem DESC LIMIT 1
 """
-ADD_PROBLEM = """
-    INSERT INTO ledger.seal_problems (ledger_id, problem, kind, detail, at)
-    SELECT $1, coalesce(max(problem), 0) + 1, $2, $3,
+NEXT_PROBLEM = """
+    SELECT coalesce((SELECT max(problem) FROM ledger.seal_problems WHERE ledger_id = $1), 0) + 1,
            greatest(clock_timestamp(), (SELECT signed_at + interval '1 microsecond' FROM ledger.checkpoints
                                          WHERE ledger_id = $1 ORDER BY checkpoint DESC LIMIT 1))
-      FROM ledger.seal_problems WHERE ledger_id = $1
 """
+ADD_PROBLEM = "INSERT INTO ledger.seal_problems (ledger_id, problem, at, kind, detail) VALUES ($1, $2, $3, $4, $5)"
 AGE_SECONDS = "SELECT extract(epoch FROM clock_timestamp() - $1::timestamptz)::float8"
 
 
@@ -162,8 +163,13 @@ async def _sign_head(
         await _check_keys(connection, signer, ledger_id, log, adopt=adopt)  # another may have begun
         for key in signer.keys(log.origin):
             await connection.execute(ADD_KEY, ledger_id, log.log, key.public.write())
-        row = await connection.fetchrow(ADD_CHECKPOINT, ledger_id, log.log, size, root, note)
-        row = row or await connection.fetchrow(LATEST, ledger_id)  # another signed a larger tree first
+        following = await connection.fetchrow(NEXT_CHECKPOINT, ledger_id, log.log, size)
+        assert following is not None
+        if following["is_behind"]:  # another signed a larger tree first
+            row = await connection.fetchrow(LATEST, ledger_id)
+        else:
+            values = (following["checkpoint"], log.log, size, root, note, following["signed_at"])
+            row = await connection.fetchrow(ADD_CHECKPOINT, ledger_id, *values)
     assert row is not None
     return SignedCheckpoint(*row)
 
@@ -299,4 +305,6 @@ async def record_seal_problem(connection: Connection, ledger_id: int, error: Uns
         await connection.execute(LOCK, CHECKPOINTS, ledger_id)
         known = await current_seal_problem(connection, ledger_id)
         if known is None or (known.kind, known.detail) != (kind, detail):
-            await connection.execute(ADD_PROBLEM, ledger_id, kind, detail)
+            following = await connection.fetchrow(NEXT_PROBLEM, ledger_id)
+            assert following is not None
+            await connection.execute(ADD_PROBLEM, ledger_id, *following, kind, detail)

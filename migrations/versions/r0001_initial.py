@@ -1,4 +1,6 @@
-"""The whole schema of the ledger: roles, tables, functions, triggers and grants."""
+"""The whole schema of the ledger: roles, tables, functions and triggers."""
+
+from alembic import op
 
 from migrations.sql import run
 
@@ -7,22 +9,21 @@ down_revision = None
 
 # In the order of their dependencies. Policies name roles, so the roles come first.
 FILES = (
-    "../roles.sql",
-    "r0001/protection.sql",
-    "r0001/ledgers.sql",
-    "r0001/events.sql",
-    "r0001/personal_data.sql",
-    "r0001/append.sql",
-    "r0001/access_log.sql",
-    "r0001/transparency.sql",
-    "r0001/generations.sql",
-    "../grants.sql",
+    "roles.sql",
+    "versions/r0001/protection.sql",
+    "versions/r0001/ledgers.sql",
+    "versions/r0001/events.sql",
+    "versions/r0001/personal_data.sql",
+    "versions/r0001/append.sql",
+    "versions/r0001/access_log.sql",
+    "versions/r0001/transparency.sql",
+    "versions/r0001/generations.sql",
 )
 
 
 def upgrade() -> None:
     for name in FILES:
-        run(name)
+        run(op.get_bind(), name)
 
 
 def downgrade() -> None:

@@ -106,7 +106,7 @@ def _query(subject_kind: str, table: Table, untimed: bool) -> str:
     exempt = (
         ""
         if untimed
-        else " AND NOT EXISTS (SELECT FROM subjects s WHERE s.untimed AND s.ledger_id = t.ledger_id "
+        else " AND NOT EXISTS (SELECT FROM subjects s WHERE s.untimed AND s.ledger_id = $1 "
         f"AND s.subject_kind = {subject_kind} AND s.subject = t.subject)"
     )
     order = ["subject", *table.key] if table.name != "facts" else ["subject_kind", "subject", *table.key]

@@ -26,10 +26,10 @@ READ_PARKED = """
       FROM subjects s
       LEFT JOIN LATERAL (
            SELECT kind, occurred_at, body FROM facts f
-            WHERE f.ledger_id = s.ledger_id AND f.subject_kind = s.subject_kind AND f.position = s.parked_position
+            WHERE f.ledger_id = $1 AND f.subject_kind = s.subject_kind AND f.position = s.parked_position
               AND f.subject IN (SELECT s.subject UNION ALL
                                 SELECT l.subject FROM links l
-                                 WHERE l.ledger_id = s.ledger_id AND l.subject_kind = s.subject_kind
+                                 WHERE l.ledger_id = $1 AND l.subject_kind = s.subject_kind
                                    AND l.root = s.subject)
             ORDER BY f.rank, f.tag, f.ordinal LIMIT 1) f ON true
      WHERE s.ledger_id = $1 AND s.parked IS NOT NULL AND (s.subject_kind, s.subject) > ($2, $3)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from ledger.database import Connection
 from ledger.facts import RecordedFact
-from ledger.locks import APPENDS
 from projections.definition import FoldedSubject, Projection, fact_key, fold_until_failure
 from projections.engine import store
 from projections.engine.groups import alias_pairs, connected_components, groups_by_target, merged_pair
@@ -58,7 +57,7 @@ TAIL_IS_PAST = """
                     false)
 """
 IS_TO_COME = "SELECT $1::timestamptz >= clock_timestamp()"
-WAIT_FOR_APPENDS = "SELECT pg_advisory_xact_lock_shared($1, $2)"
+WAIT_FOR_APPENDS = "SELECT ledger.wait_for_appends($1)"
 
 
 class AsOf(NamedTuple):
@@ -85,8 +84,7 @@ async def position_at(connection: Connection, ledger_id: int, time: datetime) ->
     if not await connection.fetchval(TAIL_IS_PAST, ledger_id, time):
         if await connection.fetchval(IS_TO_COME, time):
             return None
-        async with connection.transaction():
-            await connection.execute(WAIT_FOR_APPENDS, APPENDS, ledger_id)
+        await connection.execute(WAIT_FOR_APPENDS, ledger_id)
     position: int = await connection.fetchval(POSITION_AT, ledger_id, time)
     return position
 

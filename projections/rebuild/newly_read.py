@@ -11,8 +11,8 @@ from typing import Any
 from ledger.database import Connection
 
 READ_LINKED = """
-    SELECT a.subject, b.subject AS member FROM links a JOIN links b USING (ledger_id, subject_kind, root)
-     WHERE a.ledger_id = $1 AND a.subject_kind = $2 AND a.subject = ANY ($3)
+    SELECT a.subject, b.subject AS member FROM links a JOIN links b USING (subject_kind, root)
+     WHERE a.ledger_id = $1 AND b.ledger_id = $1 AND a.subject_kind = $2 AND a.subject = ANY ($3)
 """
 READ_POSITIONS = """
     SELECT DISTINCT position FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)

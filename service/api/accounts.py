@@ -37,10 +37,10 @@ from service.queries.freshness import freshness, freshness_of
 # The whole answer in one statement: every further round trip costs as much again.
 ACCOUNT_NOW = """
     SELECT a.*, ARRAY(SELECT l FROM lots l
-                       WHERE l.ledger_id = a.ledger_id AND l.account_id = a.account_id AND l.remaining > 0
+                       WHERE l.ledger_id = $1 AND l.account_id = a.account_id AND l.remaining > 0
                        ORDER BY l.expires_on NULLS LAST, l.earned_at, l.lot_id) AS open_lots,
            (SELECT s.parked_position FROM subjects s
-             WHERE s.ledger_id = a.ledger_id AND s.subject_kind = 'account' AND s.subject = a.subject
+             WHERE s.ledger_id = $1 AND s.subject_kind = 'account' AND s.subject = a.subject
                AND s.parked IS NOT NULL) AS parked_position,
            (SELECT position FROM checkpoints c WHERE c.ledger_id = $1) AS as_of_position,
            (SELECT max(position) FROM ledger.events e WHERE e.ledger_id = $1) AS tail

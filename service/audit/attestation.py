@@ -42,7 +42,7 @@ LEDGER_RULE_PATHS = ("facts", "vendors", "intake", "parsing.py", "privacy/redact
 TRIAL_BALANCE = """
     SELECT a.unit, p.class, sum(p.points) AS points
       FROM statement s
-      JOIN accounts a ON a.ledger_id = s.ledger_id AND a.account_id = s.account_id
+      JOIN accounts a ON a.ledger_id = $1 AND a.account_id = s.account_id
       CROSS JOIN LATERAL jsonb_array_elements(s.postings::jsonb) posting
       CROSS JOIN LATERAL (VALUES (posting->>0, -(posting->>2)::numeric), (posting->>1, (posting->>2)::numeric))
                          p (class, points)

@@ -49,7 +49,7 @@ EVENTS = """
 EVENTS_WITH_BODIES = """
     SELECT e.position, e.entry,
            coalesce(e.payload, (SELECT body.payload FROM ledger.events body
-                                 WHERE body.ledger_id = e.ledger_id AND body.position = e.delivery_position)) AS payload
+                                 WHERE body.ledger_id = $1 AND body.position = e.delivery_position)) AS payload
       FROM ledger.events e WHERE e.ledger_id = $1 AND e.position = ANY ($2) ORDER BY e.position
 """
 

@@ -25,7 +25,7 @@ BLOCK = """
            e.occurred_at, e.recorded_at, e.ordinal, e.entry, e.leaf_hash, e.delivery_position,
            (e.payload IS NULL) = (e.delivery_position = e.position) AS elsewhere,
            encode(sha256(coalesce(e.payload, (SELECT body.payload FROM ledger.events body
-                                               WHERE body.ledger_id = e.ledger_id
+                                               WHERE body.ledger_id = $1
                                                  AND body.position = e.delivery_position))), 'hex') AS payload_sha256
       FROM ledger.events e
      WHERE e.ledger_id = $1 AND e.position > $2 AND e.position <= $3

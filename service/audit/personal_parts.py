@@ -34,19 +34,19 @@ from service.audit.lookup_index import LookupChecker
 PARTS = """
     SELECT p.position, p.subject, p.ciphertext, p.commitment, k.wrapped,
            k.wrapped IS NULL AND EXISTS (SELECT FROM ledger.erasures f
-                                          WHERE f.ledger_id = p.ledger_id AND f.subject = p.subject) AS forgotten
+                                          WHERE f.ledger_id = $1 AND f.subject = p.subject) AS forgotten
       FROM ledger.personal p
       LEFT JOIN ledger.personal_keys k
-             ON k.ledger_id = p.ledger_id AND k.subject = p.subject AND k.key_id = p.key_id
+             ON k.ledger_id = $1 AND k.subject = p.subject AND k.key_id = p.key_id
      WHERE p.ledger_id = $1 AND p.position = ANY ($2)
      ORDER BY p.position, p.subject COLLATE "C"
 """
 BODIES = """
     SELECT e.position, e.connection_id, e.source, e.kind, e.payload, c.connection_id IS NOT NULL AS connected,
            c.kind AS connection_kind,
-           e.recorded_at < (SELECT created_at FROM ledger.ledgers WHERE ledger_id = e.ledger_id) AS before_the_ledger
+           e.recorded_at < (SELECT created_at FROM ledger.ledgers WHERE ledger_id = $1) AS before_the_ledger
       FROM ledger.events e
-      LEFT JOIN ledger.connections c ON c.ledger_id = e.ledger_id AND c.connection_id = e.connection_id
+      LEFT JOIN ledger.connections c ON c.ledger_id = $1 AND c.connection_id = e.connection_id
      WHERE e.ledger_id = $1 AND e.position = ANY ($2)
 """
 INTERNAL_CONNECTION = "-"  # of internal events

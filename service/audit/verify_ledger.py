@@ -43,7 +43,7 @@ NUMBERING_GAPS = """
     UNION ALL
     SELECT 'sealed parts of no delivery'
      WHERE EXISTS (SELECT FROM ledger.personal p LEFT JOIN ledger.events e
-                       ON e.ledger_id = p.ledger_id AND e.position = p.position AND e.payload IS NOT NULL
+                       ON e.ledger_id = $1 AND e.position = p.position AND e.payload IS NOT NULL
                     WHERE p.ledger_id = $1 AND e.position IS NULL)
 """
 

@@ -30,8 +30,8 @@ REPLY_BYTES_MAX = 65_536
 DONE = "done"
 
 COSIGNED_SIZE = """
-    SELECT coalesce(max(c.size), 0) FROM ledger.cosignatures s JOIN ledger.checkpoints c USING (ledger_id, checkpoint)
-     WHERE s.ledger_id = $1 AND s.witness = $2 AND c.log = $3
+    SELECT coalesce(max(c.size), 0) FROM ledger.cosignatures s JOIN ledger.checkpoints c USING (checkpoint)
+     WHERE s.ledger_id = $1 AND c.ledger_id = $1 AND s.witness = $2 AND c.log = $3
 """
 ADD_COSIGNATURE = """
     INSERT INTO ledger.cosignatures (ledger_id, checkpoint, witness, line, cosigned_at) VALUES ($1, $2, $3, $4, $5)

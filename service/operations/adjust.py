@@ -20,7 +20,6 @@ from ledger.decimals import format_decimal
 from ledger.errors import AdjustmentDiffers, NothingToAdopt, RequestInvalid, SubjectUnknown
 from ledger.facts.accounts import account_id_of
 from ledger.facts.fact import quote_id
-from ledger.locks import APPENDS
 from ledger.privacy.vault import Vault
 from ledger.store.append import append
 from ledger.store.read import events_with_key, with_bodies
@@ -34,7 +33,7 @@ from service.operations.record import Planned, build_event, event_key_of
 ID = re.compile(r"[A-Za-z0-9._~:+-]{1,200}")
 TEXT_CHARACTERS_MAX = 500
 
-LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
+LOCK = "SELECT ledger.lock($1)"
 ACCOUNT = """
     SELECT account_id, programme, unit, customer, claimed, drift, missing FROM accounts
      WHERE ledger_id = $1 AND account_id = $2
@@ -130,7 +129,7 @@ async def _record(
 ) -> AdjustmentResult:
     """Make a plan and append its event, while nothing else is appended to the ledger."""
     async with connection.transaction():
-        await connection.execute(LOCK, APPENDS, ledger.ledger_id)
+        await connection.execute(LOCK, ledger.ledger_id)
         planned = await plan
         if planned.delivery is None:
             return planned.result

@@ -42,10 +42,10 @@ BY_ID = ListOrder("id", ("subject",), (str,))
 
 # A lot that lapsed after the account's last event makes its stored balance too large.
 LAPSED_SINCE = """EXISTS (
-    SELECT FROM lots l WHERE l.ledger_id = accounts.ledger_id AND l.account_id = accounts.account_id
+    SELECT FROM lots l WHERE l.ledger_id = $1 AND l.account_id = accounts.account_id
        AND l.remaining > 0 AND l.lapses_at > accounts.last_at)"""
 LAPSES_BEFORE = """EXISTS (
-    SELECT FROM lots l WHERE l.ledger_id = accounts.ledger_id AND l.account_id = accounts.account_id
+    SELECT FROM lots l WHERE l.ledger_id = $1 AND l.account_id = accounts.account_id
        AND l.remaining > 0 AND l.lapses_at < {}::timestamptz)"""
 
 

@@ -16,11 +16,11 @@ UNREPORTED = """
            l.expires_on, l.lapses_at AS since, l.position, l.origin, l.bill_number,
            a.unit, a.programme, a.customer, a.claimed_at, a.drift, a.missing, a.last_at,
            due.lots AS lots_due, due.remaining AS remaining_due, due.expired AS expired_due
-      FROM lots l JOIN accounts a ON a.ledger_id = l.ledger_id AND a.account_id = l.account_id
+      FROM lots l JOIN accounts a ON a.ledger_id = $1 AND a.account_id = l.account_id
       CROSS JOIN LATERAL (
            SELECT count(*) AS lots, sum(one.remaining) AS remaining, sum(one.expired) AS expired FROM (
                 SELECT * FROM lots d
-                 WHERE d.ledger_id = l.ledger_id AND d.account_id = l.account_id LIMIT 1000) one
+                 WHERE d.ledger_id = $1 AND d.account_id = l.account_id LIMIT 1000) one
             WHERE one.lapses_at <= $2 AND one.remaining + one.expired > 0) due
      WHERE l.ledger_id = $1 AND l.remaining > 0 AND l.lapses_at IS NOT NULL AND l.lapses_at <= $2
        AND (l.lapses_at, l.account_id, l.lot_id) > ($4, $5, $6)
@@ -101,7 +101,7 @@ OVERDUE = """
     SELECT p.account_id || ' ' || p.promise_id AS id, p.account_id AS account, p.promise_id AS promise, p.points,
            p.remaining AS amount, p.converted, p.converts_on, p.promised_at, p.bill_number, p.position, a.unit,
            p.converts_on::timestamp AT TIME ZONE 'UTC' AS since, a.programme, a.customer
-      FROM promises p JOIN accounts a ON a.ledger_id = p.ledger_id AND a.account_id = p.account_id
+      FROM promises p JOIN accounts a ON a.ledger_id = $1 AND a.account_id = p.account_id
      WHERE p.ledger_id = $1 AND p.remaining > 0 AND p.converts_on <= ($2::timestamptz AT TIME ZONE 'UTC')::date
        AND (p.converts_on, p.account_id, p.promise_id) > ($4, $5, $6)
      ORDER BY p.converts_on, p.account_id, p.promise_id LIMIT $3
@@ -141,7 +141,7 @@ UNTIED = """
     SELECT s.account_id || ' ' || s.line AS id, s.account_id AS account, s.line, s.kind, s.untied AS amount,
            s.reference, s.occurred_at AS since, s.position, a.unit, a.programme, a.customer,
            s.postings = '[]' AS unplaced
-      FROM statement s JOIN accounts a ON a.ledger_id = s.ledger_id AND a.account_id = s.account_id
+      FROM statement s JOIN accounts a ON a.ledger_id = $1 AND a.account_id = s.account_id
      WHERE s.ledger_id = $1 AND s.untied IS NOT NULL AND s.occurred_at <= $2 AND (s.account_id, s.line) > ($4, $5)
      ORDER BY s.account_id, s.line LIMIT $3
 """

@@ -230,7 +230,7 @@ def _page_sql(flag: Flag) -> str:
                {flag.unit} AS unit, {flag.position} AS position, {flag.cause} AS cause,
                coalesce({flag.since}, e.recorded_at) AS since
           FROM {flag.table} t
-          LEFT JOIN ledger.events e ON e.ledger_id = t.ledger_id AND e.position = {flag.position}
+          LEFT JOIN ledger.events e ON e.ledger_id = $1 AND e.position = {flag.position}
          WHERE t.ledger_id = $1 AND {flag.holds} AND coalesce({flag.since}, e.recorded_at) <= $2
            AND {flag.after}
          ORDER BY {flag.order} LIMIT $3
@@ -242,7 +242,7 @@ def _totals_sql(flag: Flag) -> str:
     return f"""
         SELECT count(*) AS items, sum(amount) AS points, min(unit) AS unit FROM (
             SELECT {flag.amount} AS amount, {flag.unit} AS unit FROM {flag.table} t
-              LEFT JOIN ledger.events e ON e.ledger_id = t.ledger_id AND e.position = {flag.position}
+              LEFT JOIN ledger.events e ON e.ledger_id = $1 AND e.position = {flag.position}
              WHERE t.ledger_id = $1 AND {flag.holds} AND coalesce({flag.since}, e.recorded_at) <= $2 LIMIT $3) counted
     """  # noqa: S608  # composed of our own constants only
 

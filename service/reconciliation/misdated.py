@@ -10,7 +10,7 @@ MISDATED_EVENTS = f"""
     SELECT e.position::text AS id, NULL::numeric AS amount, NULL AS unit, e.position, e.source, e.org, e.kind,
            e.occurred_at, e.recorded_at AS since
       FROM (SELECT DISTINCT f.position FROM subjects s
-              JOIN facts f ON f.ledger_id = s.ledger_id AND f.subject_kind = s.subject_kind AND f.subject = s.subject
+              JOIN facts f ON f.ledger_id = $1 AND f.subject_kind = s.subject_kind AND f.subject = s.subject
              WHERE s.ledger_id = $1 AND s.untimed AND f.untimed AND f.position > $4) told
       JOIN ledger.events e ON e.ledger_id = $1 AND e.position = told.position
      WHERE e.occurred_at > e.recorded_at + interval '{CLOCK_AHEAD_MAX.total_seconds():.0f} seconds'

@@ -18,11 +18,11 @@ HALF_TRANSFERS = """
      WHERE ledger_id = $1 AND (status <> 'completed' OR differs) AND subject > $4
        AND (status <> 'completed' OR points <> points_received
             OR NOT EXISTS (SELECT FROM customers c
-                            WHERE c.ledger_id = t.ledger_id AND c.merged_into IS NOT NULL
+                            WHERE c.ledger_id = $1 AND c.merged_into IS NOT NULL
                               AND c.subject = ANY (ARRAY[t.sender, t.receiver, t.sent_to, t.received_from])))
        AND coalesce(initiated_at, received_at) <= $2::timestamptz - coalesce(
            (SELECT make_interval(days => p.transfer_grace_days) - interval '2 days' FROM programmes p
-             WHERE p.ledger_id = t.ledger_id AND p.transfer_grace_days IS NOT NULL AND p.effective_from <= $2
+             WHERE p.ledger_id = $1 AND p.transfer_grace_days IS NOT NULL AND p.effective_from <= $2
                AND p.subject = concat_ws(':', split_part(t.subject, ':', 1), split_part(t.subject, ':', 2), t.programme)
              ORDER BY p.effective_from DESC LIMIT 1), interval '0')
      ORDER BY subject LIMIT $3

@@ -24,7 +24,7 @@ DIFFERING = """
         (SELECT 'points' AS resource, r.account_id AS id, r.expires_on::text COLLATE "C" AS day, a.customer,
                 a.programme, a.unit, r.claimed::text AS claimed_value, r.held::text AS own_value,
                 r.claimed - r.held AS points, a.missing, r.claimed_at AS since, r.position
-           FROM reminders r JOIN accounts a ON a.ledger_id = r.ledger_id AND a.account_id = r.account_id
+           FROM reminders r JOIN accounts a ON a.ledger_id = $1 AND a.account_id = r.account_id
           WHERE r.ledger_id = $1 AND r.claimed <> r.held AND abs(r.claimed - r.held) >= 0.001 AND r.claimed_at <= $2
             AND (a.agreed_at IS NULL OR a.drift <> 0 OR a.missing <> 0
                  OR (a.agreed_at AT TIME ZONE 'UTC')::date <= r.expires_on + 1)
@@ -35,7 +35,7 @@ DIFFERING = """
                 t.claimed_tier || CASE WHEN t.claimed_tier = t.tier THEN ' until ' || t.downgrade_on ELSE '' END,
                 t.tier || CASE WHEN t.claimed_tier = t.tier THEN ' until ' || t.until ELSE '' END,
                 NULL, NULL, e.recorded_at, t.last_position
-           FROM tiers t JOIN ledger.events e ON e.ledger_id = t.ledger_id AND e.position = t.last_position
+           FROM tiers t JOIN ledger.events e ON e.ledger_id = $1 AND e.position = t.last_position
           WHERE t.ledger_id = $1 AND t.claim_differs AND e.recorded_at <= $2 AND ('tier', t.subject, '') > ($4, $5, $6)
           ORDER BY t.subject LIMIT $3)
         UNION ALL

@@ -13,7 +13,7 @@ from service.reconciliation.lists import list_from_sql
 DIFFERING = """
     SELECT s.account_id || ' ' || s.line AS id, s.account_id AS account, s.line, s.kind, s.report_excess AS amount,
            s.reference, s.occurred_at AS since, s.position, s.counted_position, a.unit, a.programme, a.customer
-      FROM statement s JOIN accounts a ON a.ledger_id = s.ledger_id AND a.account_id = s.account_id
+      FROM statement s JOIN accounts a ON a.ledger_id = $1 AND a.account_id = s.account_id
      WHERE s.ledger_id = $1 AND s.report_excess IS NOT NULL AND s.occurred_at <= $2
        AND (s.account_id, s.line) > ($4, $5)
      ORDER BY s.account_id, s.line LIMIT $3

@@ -23,28 +23,28 @@ WITHOUT_EFFECT = """
                 SELECT r.customer AS ref WHERE r.customer IS NOT NULL
                 UNION ALL
                 SELECT o.source || ':' || o.org || ':' || id FROM orgs o, unnest(r.customer_ids) AS id
-                 WHERE o.ledger_id = r.ledger_id AND o.source = split_part(r.subject, ':', 1)) one) who
+                 WHERE o.ledger_id = $1 AND o.source = split_part(r.subject, ':', 1)) one) who
      WHERE r.ledger_id = $1 AND r.state = 'approved' AND r.decided_at <= $2 AND r.subject > $4
        AND CASE
            WHEN r.points IS NOT NULL THEN NOT EXISTS (
-                SELECT FROM accounts a JOIN statement s ON s.ledger_id = a.ledger_id AND s.account_id = a.account_id
-                 WHERE a.ledger_id = r.ledger_id AND a.customer = ANY (who.refs)
+                SELECT FROM accounts a JOIN statement s ON s.ledger_id = $1 AND s.account_id = a.account_id
+                 WHERE a.ledger_id = $1 AND a.customer = ANY (who.refs)
                    AND s.kind IN ('Issued', 'Redeemed', 'AdjustmentMade')
                    AND s.occurred_at BETWEEN r.decided_at - interval '1 day' AND r.decided_at + interval '30 days'
                    AND (abs(s.points) = r.points
                         OR s.reference LIKE '%:' || coalesce(r.reference, r.transaction_number)))
            WHEN r.badge IS NOT NULL AND r.request_type = 'EARN_BADGE' THEN NOT EXISTS (
                 SELECT FROM badges b
-                 WHERE b.ledger_id = r.ledger_id AND b.customer = ANY (who.refs)
+                 WHERE b.ledger_id = $1 AND b.customer = ANY (who.refs)
                    AND (b.badge = r.badge OR b.badge LIKE '%:' || r.badge)
                    AND b.last_earned_at >= r.decided_at - interval '1 day')
            WHEN r.status_wanted IS NOT NULL THEN NOT EXISTS (
                 SELECT FROM customers c
-                 WHERE c.ledger_id = r.ledger_id AND c.subject = ANY (who.refs)
+                 WHERE c.ledger_id = $1 AND c.subject = ANY (who.refs)
                    AND (upper(c.status) = upper(r.status_wanted) OR c.status_since >= r.decided_at))
            WHEN upper(r.request_type) = 'CUSTOMER' AND upper(r.base_type) = 'DELETE' THEN NOT EXISTS (
                 SELECT FROM customers c
-                 WHERE c.ledger_id = r.ledger_id AND c.subject = ANY (who.refs)
+                 WHERE c.ledger_id = $1 AND c.subject = ANY (who.refs)
                    AND (c.erased_at IS NOT NULL OR c.deleted_at IS NOT NULL))
            ELSE false END
      ORDER BY r.subject LIMIT $3

@@ -31,7 +31,7 @@ UNREVERSED = """
       CROSS JOIN LATERAL (
            SELECT coalesce(sum(abs(s.points)), 0) AS points, count(*) FILTER (WHERE s.points = 0) AS lapsed_at_once,
                   count(*) AS reversals
-             FROM accounts a JOIN statement s ON s.ledger_id = a.ledger_id AND s.account_id = a.account_id
+             FROM accounts a JOIN statement s ON s.ledger_id = $1 AND s.account_id = a.account_id
             WHERE a.ledger_id = $1 AND a.customer = r.customer
               AND s.kind = 'RedemptionReversed' AND s.reference = paid.debit) back
       CROSS JOIN LATERAL (

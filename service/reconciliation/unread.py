@@ -29,7 +29,7 @@ KEYS_PER_READ = 50
 UNREAD = """
     SELECT 'event ' || u.position AS id, NULL::numeric AS amount, NULL AS unit, u.position, e.recorded_at AS since,
            u.source, u.kind, u.reason
-      FROM unread u JOIN ledger.events e ON e.ledger_id = u.ledger_id AND e.position = u.position
+      FROM unread u JOIN ledger.events e ON e.ledger_id = $1 AND e.position = u.position
      WHERE u.ledger_id = $1 AND u.unread = '{unread}' AND e.recorded_at <= $2 AND u.position > $4
      ORDER BY u.position LIMIT $3
 """
@@ -68,7 +68,7 @@ UNKNOWN = list_from_sql(
 PARKED_SUBJECTS = """
     SELECT s.subject_kind || ' ' || s.subject AS id, NULL::numeric AS amount, NULL AS unit, s.subject_kind, s.subject,
            s.parked AS reason, s.parked_position AS position, s.parked_position, e.recorded_at AS since
-      FROM subjects s JOIN ledger.events e ON e.ledger_id = s.ledger_id AND e.position = s.parked_position
+      FROM subjects s JOIN ledger.events e ON e.ledger_id = $1 AND e.position = s.parked_position
      WHERE s.ledger_id = $1 AND s.parked IS NOT NULL AND e.recorded_at <= $2
        AND (s.subject_kind, s.subject) > ($4, $5)
      ORDER BY s.subject_kind, s.subject LIMIT $3

@@ -31,6 +31,7 @@ from tests.support.payloads import VAULT, delivery, issued
 FOLDER = Path(__file__).parent
 MASTER_KEY = MasterKey(bytes(range(32)))
 EVENTS = 134
+RELEASED = "r0001"  # the newest revision of a released version
 PSQL = wheel_folder() / WHEEL_BINARIES / "psql"
 
 
@@ -54,13 +55,13 @@ async def upgraded(dsn: str, postgres: EmbeddedPostgres, request: pytest.Fixture
     return old
 
 
-def test_each_earlier_revision_has_a_database_here() -> None:
+def test_each_released_revision_has_a_database_here() -> None:
     folders = {folder.name for folder in FOLDER.iterdir() if (folder / "database.sql.zst").exists()}
 
-    assert folders == set(migrations.revisions())
+    assert folders == {revision for revision in migrations.revisions() if revision <= RELEASED}
 
 
-@pytest.mark.parametrize("upgraded", migrations.revisions(), indirect=True)
+@pytest.mark.parametrize("upgraded", [RELEASED], indirect=True)
 async def test_a_database_of_an_earlier_version_verifies_and_goes_on(upgraded: str, tmp_path: Path) -> None:
     revision = migrations.revisions()[0]
     shutil.copytree(FOLDER / revision / "signer", tmp_path / "signer")

@@ -15,6 +15,7 @@ from service.api.problems import PROBLEM_TYPES, section_of
 from service.api.requests.admission import keyless
 
 FOLDER = Path(__file__).with_name("reference")
+ICON = Path(__file__).parents[1] / "console/static/icon.svg"
 # Swagger UI has its icons in data: URLs, and asks this service when a reader tries a request.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -31,13 +32,13 @@ class StaticFile(NamedTuple):
 
 
 @cache
-def _read(name: str) -> bytes:
-    return (FOLDER / name).read_bytes()
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
 
 
 def _response(file: StaticFile) -> web.Response:
     response = web.Response(
-        body=_read(file.name),
+        body=_read(FOLDER / file.name),
         content_type=file.content_type,
         charset=None if file.content_type == "application/json" else "utf-8",
         headers={"Cache-Control": ONE_HOUR, "Content-Security-Policy": PAGE_POLICY},
@@ -64,6 +65,11 @@ async def get_reference_file(request: web.Request) -> web.Response:
     return _response(file)
 
 
+async def get_icon(_request: web.Request) -> web.Response:
+    """Return the icon of this service, which browsers ask for."""
+    return _response(StaticFile(str(ICON), "image/svg+xml"))
+
+
 async def get_problem_type(request: web.Request) -> web.Response:
     """Return a page about a type of problem: its meaning and its remedy."""
     problem = PROBLEM_TYPES.get(request.match_info["problem"])
@@ -87,5 +93,6 @@ OPERATIONS = (
     keyless("/v1/openapi.json", get_openapi_document, tag="service", answer=None, media=("application/json",)),
     keyless("/v1/docs", get_reference_page, tag="service", answer=None, media=("text/html",)),
     keyless("/v1/docs/{file}", get_reference_file, tag="service", answer=None, media=("text/javascript", "text/css")),
+    keyless("/favicon.ico", get_icon, tag="service", answer=None, media=("image/svg+xml",)),
     keyless("/v1/errors/{problem}", get_problem_type, tag="service", answer=None, media=("text/markdown",)),
 )

@@ -51,7 +51,8 @@ OPERATIONS = (
 )
 ROUTES = [operation.route() for operation in OPERATIONS]
 
-PATHS = sorted({operation.template for operation in OPERATIONS})
+ICON_PATH = "/favicon.ico"  # for browsers; no hint names it
+PATHS = sorted({operation.template for operation in OPERATIONS} - {ICON_PATH})
 
 
 def path_hint(path: str) -> str:

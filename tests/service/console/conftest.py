@@ -1,30 +1,20 @@
 """One server, one browser and one ledger for all tests of the console in a browser."""
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext
 
 from ledger.store import api_keys
 from service.embedded.server import EmbeddedPostgres
 from tests.conftest import fresh_database
+from tests.support.browser import Watched, launched_chromium, watched_page
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.console_ledger import fill
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = (
-    "--no-sandbox",  # the tests may run as root
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 AXE = Path(__file__).with_name("axe.min.js")
 
 
@@ -49,13 +39,8 @@ async def served(postgres: EmbeddedPostgres) -> AsyncIterator[Served]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
     """Debian's Chromium."""
-    if CHROMIUM is None:
-        assert "CI" not in os.environ, "CI tests the console in a browser, so scripts/test must install Chromium"
-        pytest.skip("Chromium is not installed: on Debian, apt install chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+    async with launched_chromium() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -72,26 +57,11 @@ async def signed_in(chromium: Browser, served: Served) -> AsyncIterator[BrowserC
     await context.close()
 
 
-class Watched(NamedTuple):
-    """A page, and everything that went wrong on it."""
-
-    page: Page
-    problems: list[str]
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def watched(signed_in: BrowserContext, served: Served) -> AsyncIterator[Watched]:
     """A page that collects errors of its console, violations of its policy, and requests to anywhere else."""
-    page = await signed_in.new_page()
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: None if request.url.startswith(served.url) else problems.append(request.url))
-    await page.add_init_script(
-        "document.addEventListener('securitypolicyviolation', e => console.error('policy: ' + e.violatedDirective))"
-    )
-    yield Watched(page, problems)
-    await page.close()
+    async with watched_page(signed_in, served.url) as page:
+        yield page
 
 
 @pytest.fixture(scope="module")

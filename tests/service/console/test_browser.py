@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.service.console.conftest import Served, Watched
+from tests.service.console.conftest import Served
+from tests.support.browser import Watched
 from tests.support.payloads import issued
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

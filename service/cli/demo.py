@@ -11,12 +11,15 @@ import uvloop
 
 from ledger.database import connect
 from service.cli import demo_steps
-from service.cli.demo_steps import EXAMPLE_PATHS, DemoLedger, DemoSummary, SentSamples
+from service.cli.demo_steps import EXAMPLE_PATHS, MEMBERS, DemoLedger, DemoSummary, SentProgramme, SentSamples
 from service.cli.serve import warn
 from service.cli.terminal.console import JsonOption, show, show_json, show_note, show_table
 from service.console.sessions import SessionKeeper
+from service.demo.members import FIRST_MEMBER
 from service.environment import Environment, load_settings, open_environment
 from service.server import run
+
+MEMBERS_MAX = 5_000
 
 
 def run_demo(
@@ -28,19 +31,24 @@ def run_demo(
         Path | None,
         typer.Option(help="The data folder. Default: LOYALTY_DATA, else ./data.", show_default=False, file_okay=False),
     ] = None,
+    members: Annotated[
+        int, typer.Option(min=0, max=MEMBERS_MAX, help="Members of the simulated programme; 0 sends the samples only.")
+    ] = MEMBERS,
     as_json: JsonOption = False,
 ) -> None:
-    """Start the service with an embedded PostgreSQL, send it every sample, show the results, and keep serving.
+    """Start the service with an embedded PostgreSQL, send it every sample and one year of a simulated programme, show
+    the results, and keep serving.
 
     The ledger stays in the data folder. DATABASE_URL is not used.
     """
     settings = load_settings(data if data is not None else load_settings(None).data)
     show_note(f"Starting PostgreSQL in {settings.data.resolve()}")
     with open_environment(settings, may_make=True) as environment:
-        uvloop.run(_demonstrate(environment, settings.port if port is None else port, once=once, as_json=as_json))
+        port = settings.port if port is None else port
+        uvloop.run(_demonstrate(environment, port, members, once=once, as_json=as_json))
 
 
-async def _demonstrate(environment: Environment, port: int, *, once: bool, as_json: bool) -> None:
+async def _demonstrate(environment: Environment, port: int, members: int, *, once: bool, as_json: bool) -> None:
     await environment.prepare()
     await run.check_setup(environment)
     await warn(environment, sealing=False)
@@ -53,13 +61,18 @@ async def _demonstrate(environment: Environment, port: int, *, once: bool, as_js
         sent = await demo_steps.send_samples(url, demo_ledger)
         live = await connect(environment.dsn)
         try:
+            if members:
+                show_note(f"Sending one year of a simulated programme with {members} members")
+                programme = await demo_steps.send_programme(url, demo_ledger, live, members)
+            else:
+                programme = None
             summary = await demo_steps.summarize(live, demo_ledger.ledger, sent)
         finally:
             await live.close()
         if as_json:
-            _show_as_json(sent, summary, None if once else url, demo_ledger)
+            _show_as_json(sent, programme, summary, None if once else url, demo_ledger)
         else:
-            _show_summary(sent, summary)
+            _show_summary(sent, programme, summary)
             if once:
                 show("\nTo send queries yourself, run it without --once, or run `loyalty serve`.")
             else:
@@ -71,7 +84,7 @@ async def _demonstrate(environment: Environment, port: int, *, once: bool, as_js
             await stop.wait()
 
 
-def _show_summary(sent: Sequence[SentSamples], summary: DemoSummary) -> None:
+def _show_summary(sent: Sequence[SentSamples], programme: SentProgramme | None, summary: DemoSummary) -> None:
     counts = {
         "samples sent": [batch.samples for batch in sent],
         "events appended": [batch.outcomes["appended"] for batch in sent],
@@ -83,18 +96,30 @@ def _show_summary(sent: Sequence[SentSamples], summary: DemoSummary) -> None:
     }
     rows = [(name, *numbers, sum(numbers)) for name, numbers in counts.items()]
     show_table(("", *(batch.source for batch in sent), "all"), rows, title="Events sent")
+    if programme is not None:
+        counts_of_outcomes = ", ".join(f"{number} {outcome}" for outcome, number in sorted(programme.outcomes.items()))
+        show(f"Simulated programme: {programme.members} members, {programme.deliveries} deliveries "
+             f"({counts_of_outcomes})\n")  # fmt: skip
     show_table(("projection", "subjects"), summary.subjects.items(), title="Projected subjects")
     if summary.parked:
         show(f"{summary.parked} subjects are parked: see /v1/reconciliation/parked")
 
 
-def _show_as_json(sent: Sequence[SentSamples], summary: DemoSummary, url: str | None, demo_ledger: DemoLedger) -> None:
+def _show_as_json(
+    sent: Sequence[SentSamples],
+    programme: SentProgramme | None,
+    summary: DemoSummary,
+    url: str | None,
+    demo_ledger: DemoLedger,
+) -> None:
     sources = {
         batch.source: {"samples": batch.samples, **dict(batch.outcomes), **dict(summary.unread[batch.source])}
         for batch in sent
     }
+    simulated = None if programme is None else {**programme._asdict(), "outcomes": dict(programme.outcomes)}
     service = {} if url is None else {"url": url, "key": demo_ledger.key}
-    show_json({"sources": sources, "projections": dict(summary.subjects), "parked": summary.parked, **service})
+    projected = {"projections": dict(summary.subjects), "parked": summary.parked}
+    show_json({"sources": sources, "programme": simulated, **projected, **service})
     sys.stdout.flush()
 
 
@@ -107,5 +132,6 @@ def _show_example_queries(url: str, demo_ledger: DemoLedger) -> None:
 def _show_console_link(url: str, environment: Environment, demo_ledger: DemoLedger) -> None:
     """Print the address of the console, which signs in once."""
     if environment.settings.console:
-        token = SessionKeeper(environment.master_key).make_one_time_token(demo_ledger.key)
-        show(f"\nConsole, signed in by this link once within ten minutes:\n  {url}/console/login?once={token}\n")
+        token = SessionKeeper(environment.master_key).make_one_time_token(demo_ledger.acting_key)
+        show(f"\nConsole, signed in by this link once within ten minutes:\n  {url}/console/login?once={token}")
+        show(f"There, search for {FIRST_MEMBER.email}.\n")

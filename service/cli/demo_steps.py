@@ -1,8 +1,11 @@
-"""Steps of the demonstration: a real ledger in the data folder receives every published payload over HTTP.
+"""Steps of the demonstration: a real ledger in the data folder receives deliveries over HTTP, signed as vendors sign.
+
+First come all published payloads, then one year of a simulated programme.
 
 The next run finds the same ledger and connections. It appends nothing, which shows that a redelivery changes nothing.
 """
 
+import asyncio
 import errno
 import hmac
 import secrets
@@ -21,12 +24,18 @@ from ledger.store.registry import InboundConnection, Ledger
 from ledger.vendors import VENDORS
 from ledger.vendors.internal import INTERNAL
 from projections.registry import PROJECTIONS
+from service.demo.programme import ProgrammeSimulation
 from service.environment import Environment
 from service.server.run import running_service
 
 LEDGER = "demo"
 SECRET_BYTES = 32
 KEY_FILE = "demo.key"
+ACTING_KEY_FILE = "demo-admin.key"
+ACTING_SCOPES = ("read", "audit", "reveal", "admin", "operator")
+MEMBERS = 240
+DELIVERIES_AT_ONCE = 12
+PROJECTED_TRIES_MAX = 30
 
 # First queries: a customer of pointsIssued.json, their balance before the points lapsed, an item that failed.
 EXAMPLE_PATHS = (
@@ -40,15 +49,25 @@ SUBJECTS = """
     SELECT subject_kind, count(DISTINCT subject) AS subjects FROM facts WHERE ledger_id = $1 GROUP BY 1
 """
 PARKED = "SELECT count(*) FROM subjects WHERE ledger_id = $1 AND parked IS NOT NULL"
+LEDGER_DAY = "SELECT (created_at AT TIME ZONE 'UTC')::date FROM ledger.ledgers WHERE ledger_id = $1"
 ACCOUNTS = "SELECT count(*) FROM accounts WHERE ledger_id = $1"
 
 
 class DemoLedger(NamedTuple):
-    """The demonstration's ledger, its connections, and an API key."""
+    """The demonstration's ledger, its connections, and two API keys."""
 
     ledger: Ledger
     connections: Mapping[str, InboundConnection]  # by source
-    key: str
+    key: str  # reads
+    acting_key: str  # of the console: adjusts, reveals, audits, rebuilds
+
+
+class SentProgramme(NamedTuple):
+    """Results of sending the simulated programme."""
+
+    members: int
+    deliveries: int
+    outcomes: Counter[str]  # of events
 
 
 class SentSamples(NamedTuple):
@@ -95,19 +114,23 @@ async def prepare_demo(environment: Environment, connection: Connection) -> Demo
         connections[source] = await registry.create_connection(
             connection, environment.master_key, ledger, source=source, secret=secret
         )
-    return DemoLedger(ledger, connections, await _key(environment, connection, ledger))
+    key = await _key(environment, connection, ledger, KEY_FILE, ("read",))
+    acting_key = await _key(environment, connection, ledger, ACTING_KEY_FILE, ACTING_SCOPES)
+    return DemoLedger(ledger, connections, key, acting_key)
 
 
-async def _key(environment: Environment, connection: Connection, ledger: Ledger) -> str:
-    """Read the stored key if it still opens the ledger; otherwise create a key and store it."""
-    file = environment.settings.data / KEY_FILE
+async def _key(
+    environment: Environment, connection: Connection, ledger: Ledger, name: str, scopes: Sequence[str]
+) -> str:
+    """Read the key of a file if it still opens the ledger; otherwise create a key and store it."""
+    file = environment.settings.data / name
     try:
         key = file.read_text().strip()
         if (await api_keys.find_key(connection, environment.master_key, key)).ledger == ledger:
             return key
     except (FileNotFoundError, BadCredentials):
         pass
-    key = await api_keys.create_key(connection, environment.master_key, ledger, ["read"])
+    key = await api_keys.create_key(connection, environment.master_key, ledger, scopes, label="demonstration")
     file.unlink(missing_ok=True)
     file.touch(mode=0o600, exist_ok=False)
     file.write_text(f"{key}\n")
@@ -139,7 +162,7 @@ async def send_samples(url: str, demo: DemoLedger) -> list[SentSamples]:
     async with aiohttp.ClientSession(url) as session:
         sent = [await _send_all(session, demo.connections[source], files) for source, files in by_source.items()]
         last = max((position for batch in sent for position in batch.positions), default=0)
-        await _get(session, f"/v1/projections?min_position={last}", demo.key)
+        await _wait_until_projected(session, demo, last)
     return sent
 
 
@@ -147,28 +170,64 @@ async def _send_all(session: aiohttp.ClientSession, inbound: InboundConnection, 
     outcomes: Counter[str] = Counter()
     positions: set[int] = set()
     for file in files:
-        body = file.read_bytes()
-        headers = {"Content-Type": "application/json", inbound.header: credential_header(inbound, body)}
-        async with session.post(f"/v1/hooks/{inbound.connection_id}", data=body, headers=headers) as response:
-            if response.status != 200:
-                raise LedgerUnavailable(f"{file.name} was answered {response.status}")
-            events = (await response.json())["events"]
+        events = await _deliver(session, inbound, file.read_bytes(), file.name)
         outcomes.update(event["outcome"] for event in events)
         positions.update(event["position"] for event in events)
     return SentSamples(inbound.source, len(files), outcomes, frozenset(positions))
+
+
+async def send_programme(url: str, demo: DemoLedger, connection: Connection, members: int) -> SentProgramme:
+    """Deliver the year before the ledger was made, and wait until the projections include it.
+
+    Some deliveries are under way at once, as vendors send them. Raises LedgerUnavailable if a delivery is refused.
+    """
+    until = await connection.fetchval(LEDGER_DAY, demo.ledger.ledger_id)
+    deliveries = await asyncio.to_thread(ProgrammeSimulation(until, members).deliveries)
+    outcomes: Counter[str] = Counter()
+    remaining = iter(deliveries)
+
+    async def send_next() -> int:
+        last = 0
+        for one in remaining:
+            for event in await _deliver(session, demo.connections[one.source], one.body, f"a delivery of {one.at}"):
+                outcomes[event["outcome"]] += 1
+                last = max(last, event["position"])
+        return last
+
+    async with aiohttp.ClientSession(url) as session:
+        async with asyncio.TaskGroup() as group:
+            senders = [group.create_task(send_next()) for _ in range(DELIVERIES_AT_ONCE)]
+        last = max(sender.result() for sender in senders)
+        await _wait_until_projected(session, demo, last)
+    return SentProgramme(members, len(deliveries), outcomes)
+
+
+async def _deliver(
+    session: aiohttp.ClientSession, inbound: InboundConnection, body: bytes, name: str
+) -> list[dict[str, Any]]:
+    """Send a signed delivery, and return its events from the answer. Raises LedgerUnavailable if it is refused."""
+    headers = {"Content-Type": "application/json", inbound.header: credential_header(inbound, body)}
+    async with session.post(f"/v1/hooks/{inbound.connection_id}", data=body, headers=headers) as response:
+        if response.status != 200:
+            raise LedgerUnavailable(f"{name} was answered {response.status}")
+        events: list[dict[str, Any]] = (await response.json())["events"]
+        return events
+
+
+async def _wait_until_projected(session: aiohttp.ClientSession, demo: DemoLedger, position: int) -> None:
+    """Wait until the rows include a position. Each request waits for some seconds at most."""
+    for _ in range(PROJECTED_TRIES_MAX):
+        path = f"/v1/projections?min_position={position}"
+        async with session.get(path, headers={"Authorization": f"Bearer {demo.key}"}) as response:
+            if response.status == 200:
+                return
+    raise LedgerUnavailable("the projector does not keep up")
 
 
 def credential_header(inbound: InboundConnection, body: bytes) -> str:
     """Return the header value that authenticates a body: a signature for Voucherify, otherwise the secret."""
     secret = inbound.secrets[-1]
     return hmac.digest(secret, body, "sha256").hex() if inbound.scheme == "voucherify" else secret.decode()
-
-
-async def _get(session: aiohttp.ClientSession, path: str, key: str) -> Any:
-    async with session.get(path, headers={"Authorization": f"Bearer {key}"}) as response:
-        if response.status != 200:
-            raise LedgerUnavailable(f"{path} was answered {response.status}")
-        return await response.json()
 
 
 async def summarize(connection: Connection, ledger: Ledger, sent: Iterable[SentSamples]) -> DemoSummary:

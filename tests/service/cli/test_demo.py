@@ -21,7 +21,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def demonstrate(folder: Path) -> str:
-    run = loyalty("demo", "--once", "--port", "0", "--data", str(folder))
+    """Run the demonstration with a few members of the simulated programme."""
+    run = loyalty("demo", "--once", "--port", "0", "--members", "8", "--data", str(folder))
     assert run.code == 0, run
     return run.out
 
@@ -47,10 +48,12 @@ def test_a_second_run_appends_nothing_and_keeps_the_key(folder: Path) -> None:
 
     assert total(first, "samples sent") == total(second, "samples sent") == len(sample_files())
     assert total(first, "events appended") == total(second, "recognised") >= 129
+    assert re.search(r"8 members, \d+ deliveries \(.*\d+ appended", first)
+    assert re.search(r"8 members, (\d+) deliveries \(\1 duplicate\)", second)
     assert total(first, "quarantined") == total(first, "conflicts") == 0
     assert total(second, "events appended") == 0
     assert total(second, "accounts") > 0
-    assert total(second, "order_items") == 4
+    assert total(second, "order_items") == 5
     assert (folder / "demo.key").read_text() == key
     assert "curl" not in second  # no service is left to ask
     assert (folder / "demo.key").stat().st_mode & 0o777 == 0o600
@@ -58,20 +61,24 @@ def test_a_second_run_appends_nothing_and_keeps_the_key(folder: Path) -> None:
 
 async def test_what_it_suggests_to_ask_is_answered_until_it_is_stopped(folder: Path) -> None:
     demo = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service.cli.main", "demo", "--port", "0", "--data", str(folder),
+        sys.executable, "-m", "service.cli.main", "demo", "--port", "0", "--members", "0", "--data", str(folder),
         cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE,
     )  # fmt: skip
     assert demo.stdout is not None
-    suggested = []
+    suggested, link = [], ""
     try:
         while not (line := (await demo.stdout.readline()).decode()).startswith("Serving"):
             assert line, "it ended before it served"
+            if "/console/login?once=" in line:
+                link = line.strip()
             if match := re.fullmatch(r"  curl -s -H 'Authorization: (.*)' '(.*)'\n", line):
                 suggested.append((match[1], match[2]))
         async with aiohttp.ClientSession() as session:
             for authorization, url in suggested:
                 async with session.get(url, headers={"Authorization": authorization}) as response:
                     assert response.status == 200, url
+            async with session.get(link) as response:
+                assert "Sign in" in await response.text()
     finally:
         demo.terminate()
 

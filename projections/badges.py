@@ -8,14 +8,14 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from msgspec import Struct, field
 
 from ledger.facts import Occurrence
 from ledger.facts.badges import BadgeEarned
 from projections.definition import Projection, Rows, State
-from projections.tables import Identifier, Position, Table, row_from
+from projections.tables import Identifier, Position, StateOnly, Table, row_from
 
 CUSTOMER_LEVEL = "CUSTOMER"  # the vendor's value for a count of this customer only
 
@@ -23,34 +23,26 @@ CUSTOMER_LEVEL = "CUSTOMER"  # the vendor's value for a count of this customer o
 class BadgeEarning(Struct):
     earned_at: datetime
     activity: str | None = None
-    position: int = 0
+    position: Position = 0
+
+
+class BadgeEarningRow(BadgeEarning, kw_only=True):
+    earn: Identifier
 
 
 class Badge(State):
-    customer: str | None = None
+    customer: Identifier | None = None
     badge: str | None = None
-    earnings: dict[str, BadgeEarning] = field(default_factory=dict)
-    claimed_count: int | None = None
-    missing_count: int = 0
-    position: int = 0
+    earnings: StateOnly[dict[str, BadgeEarning]] = field(default_factory=dict)
+    claimed_count: Annotated[int | None, "the largest count in the vendor's last report"] = None
+    missing_count: Annotated[int, "earnings that the counts prove and no event reported"] = 0
+    last_position: Position = 0
 
 
-class BadgeRow(NamedTuple):
-    customer: Identifier | None
-    badge: str | None
+class BadgeRow(Badge, kw_only=True):
     earned_count: int
     first_earned_at: datetime | None
     last_earned_at: datetime | None
-    claimed_count: Annotated[int | None, "the largest count in the vendor's last report"]
-    missing_count: Annotated[int, "earnings that the counts prove and no event reported"]
-    last_position: Position
-
-
-class BadgeEarningRow(NamedTuple):
-    earn: Identifier
-    earned_at: datetime
-    activity: str | None
-    position: Position
 
 
 BADGES_TABLE = Table("badges", BadgeRow, {"flagged": "(ledger_id, subject) WHERE missing_count > 0"})
@@ -60,7 +52,7 @@ BADGE_EARNINGS_TABLE = Table("badge_earnings", BadgeEarningRow, key=("earn",))
 def earn(badge: Badge, fact: BadgeEarned, occurrence: Occurrence) -> None:
     """The customer earned the badge. A repeated report of one earning counts once."""
     badge.customer, badge.badge = fact.customer, fact.badge
-    badge.position = max(badge.position, occurrence.position)
+    badge.last_position = max(badge.last_position, occurrence.position)
     earned_at = fact.earned_at or occurrence.occurred_at
     earning = badge.earnings.setdefault(fact.earn, BadgeEarning(earned_at, fact.activity, occurrence.position))
     earning.activity = earning.activity or fact.activity
@@ -78,7 +70,6 @@ def badge_rows(_subject: str, badge: Badge) -> Rows:
         earned_count=len(badge.earnings),
         first_earned_at=min(times, default=None),
         last_earned_at=max(times, default=None),
-        last_position=badge.position,
     )
     earnings = [row_from(earning, BadgeEarningRow, earn=name) for name, earning in badge.earnings.items()]
     return {"badges": [row], "badge_earnings": earnings}

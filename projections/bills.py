@@ -5,7 +5,7 @@ The points that a bill earned are in the account: its lots name the bill.
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from ledger.facts import Occurrence
 from ledger.facts.bills import BillAdded, BillFact, BillUpdated
@@ -15,10 +15,10 @@ from projections.tables import Identifier, Position, PreviousOwners, Table, row_
 
 
 class Bill(State):
-    customer: str | None = None
-    number: str | None = None
+    customer: Identifier | None = None
+    number: Identifier | None = None
     bill_type: str | None = None
-    amount: Decimal | None = None
+    amount: Annotated[Decimal | None, "net"] = None
     gross_amount: Decimal | None = None
     discount: Decimal | None = None
     currency: str | None = None
@@ -27,34 +27,16 @@ class Bill(State):
     delivery_status_unknown: bool = False
     store: str | None = None
     till: str | None = None
-    entered_at: datetime | None = None
+    entered_at: Annotated[datetime | None, "as stated by the source"] = None
     entered_in_future: bool = False
     added_at: datetime | None = None
     updated_at: datetime | None = None
-    previous_owners: list[str] = []
-    position: int = 0
+    previous_owners: PreviousOwners = None
+    last_position: Position = 0
 
 
-class BillRow(NamedTuple):
-    customer: Identifier | None
-    number: Identifier | None
-    bill_type: str | None
-    amount: Annotated[Decimal | None, "net"]
-    gross_amount: Decimal | None
-    discount: Decimal | None
-    currency: str | None
-    line_item_count: int | None
-    delivery_status: str | None
-    delivery_status_unknown: bool
-    store: str | None
-    till: str | None
-    entered_at: Annotated[datetime | None, "as stated by the source"]
-    entered_in_future: bool
-    added_at: datetime | None
-    updated_at: datetime | None
+class BillRow(Bill, kw_only=True):
     incomplete: Annotated[bool, "only updates were recorded"]
-    previous_owners: PreviousOwners
-    last_position: Position
 
 
 BILLS_TABLE = Table(
@@ -90,18 +72,11 @@ def _update_fields(bill: Bill, fact: BillFact, occurrence: Occurrence) -> None:
     if fact.entered_at is not None:
         bill.entered_at = fact.entered_at
         bill.entered_in_future = fact.entered_in_future
-    bill.position = max(bill.position, occurrence.position)
+    bill.last_position = max(bill.last_position, occurrence.position)
 
 
 def bill_rows(_subject: str, bill: Bill) -> Rows:
-    row = row_from(
-        bill,
-        BillRow,
-        incomplete=bill.added_at is None,
-        previous_owners=bill.previous_owners or None,
-        last_position=bill.position,
-    )
-    return {"bills": [row]}
+    return {"bills": [row_from(bill, BillRow, incomplete=bill.added_at is None)]}
 
 
 BILLS = Projection(

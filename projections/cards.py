@@ -4,9 +4,7 @@ The source names no customer with a card, so the row holds none.
 """
 
 from datetime import datetime
-from typing import Annotated, NamedTuple
-
-import msgspec
+from typing import Annotated
 
 from ledger.facts import Occurrence
 from ledger.facts.cards import CardUpdated
@@ -18,23 +16,13 @@ class Card(State):
     status: str | None = None
     previous_status: str | None = None
     status_since: datetime | None = None
-    fields: list[str] = msgspec.field(default_factory=list)
-    gap: bool = False
+    fields: Annotated[list[str], "names only"] = []
+    gap: Annotated[bool, "the reported previous status is not ours: an event is missing"] = False
     updated_at: datetime | None = None
-    position: int = 0
+    last_position: Position = 0
 
 
-class CardRow(NamedTuple):
-    status: str | None
-    previous_status: str | None
-    status_since: datetime | None
-    fields: Annotated[list[str], "names only"]
-    gap: Annotated[bool, "the reported previous status is not ours: an event is missing"]
-    updated_at: datetime | None
-    last_position: Position
-
-
-CARDS_TABLE = Table("cards", CardRow, {"flagged": "(ledger_id, subject) WHERE gap"})
+CARDS_TABLE = Table("cards", Card, {"flagged": "(ledger_id, subject) WHERE gap"})
 
 
 def update(card: Card, fact: CardUpdated, occurrence: Occurrence) -> None:
@@ -48,11 +36,11 @@ def update(card: Card, fact: CardUpdated, occurrence: Occurrence) -> None:
     if fact.fields is not None:
         card.fields = list(fact.fields)
     card.updated_at = occurrence.occurred_at
-    card.position = max(card.position, occurrence.position)
+    card.last_position = max(card.last_position, occurrence.position)
 
 
 def card_rows(_subject: str, card: Card) -> Rows:
-    return {"cards": [row_from(card, CardRow, last_position=card.position)]}
+    return {"cards": [row_from(card, Card)]}
 
 
 CARDS = Projection(

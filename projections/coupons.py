@@ -11,7 +11,7 @@
 from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from msgspec import Struct, field
 
@@ -26,7 +26,7 @@ from ledger.facts.coupons import (
 )
 from projections.definition import Projection, Rows, State
 from projections.field_updates import update_customer, update_stated
-from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
+from projections.tables import Identifier, Position, PreviousOwners, StateOnly, Table, row_from
 
 ZERO = Decimal(0)
 
@@ -77,23 +77,23 @@ class Validity(Struct):
 
 
 class Coupon(State):
+    customer: Identifier | None = None
     code: str | None = None
     series: str | None = None
-    customer: str | None = None
-    issued: bool = False
+    issued: StateOnly[bool] = False
     issued_at: datetime | None = None
-    own_validity: Validity | None = None  # stated by an event about the coupon itself
-    other_validity: Validity | None = None  # stated by its reward, or for its series
+    own_validity: StateOnly[Validity | None] = None  # stated by an event about the coupon itself
+    other_validity: StateOnly[Validity | None] = None  # stated by its reward, or for its series
     discount_type: str | None = None
     discount_value: Decimal | None = None
-    quantity: int | None = None
+    quantity: Annotated[int | None, "maximum of redemptions; null: not stated, or unlimited"] = None
     unlimited: bool = False
-    balance: Decimal | None = None
-    claim: CountClaim | None = None
-    redemptions: dict[str, CouponUse] = field(default_factory=dict)  # by the vendor's redemption id
+    balance: Annotated[Decimal | None, "money left on a gift voucher, as last reported"] = None
+    claim: StateOnly[CountClaim | None] = None
+    redemptions: StateOnly[dict[str, CouponUse]] = field(default_factory=dict)  # by the vendor's redemption id
     bill: str | None = None
-    previous_owners: list[str] = []
-    position: int = 0
+    previous_owners: PreviousOwners = None
+    last_position: Position = 0
 
     @property
     def redeemed_count(self) -> int:
@@ -122,32 +122,20 @@ class Coupon(State):
         return claim.count != sum(use.is_active_at(claim.stated_at) for use in included)
 
 
-class CouponRow(NamedTuple):
-    customer: Identifier | None
-    code: str | None
-    series: str | None
+class CouponRow(Coupon, kw_only=True):
     status: Annotated[str, "issued, partly_redeemed, redeemed; answers add expired"]
-    issued_at: datetime | None
     valid_until: datetime | None
     valid_through: Annotated[date | None, "last day, if no time was stated"]
-    discount_type: str | None
-    discount_value: Decimal | None
-    quantity: Annotated[int | None, "maximum of redemptions; null: not stated, or unlimited"]
-    unlimited: bool
     redeemed_count: int
     redemptions_left: int | None
     reversed_count: int
     redeemed_at: Annotated[datetime | None, "of the last redemption that was not reversed"]
     reversed_at: Annotated[datetime | None, "last"]
-    balance: Annotated[Decimal | None, "money left on a gift voucher, as last reported"]
-    bill: str | None
     over_redeemed: Annotated[bool, "redeemed more often than allowed"]
     reversed_unseen: Annotated[bool, "a reversal of an unknown redemption"]
     claimed_count: Annotated[int | None, "the vendor's last count of redemptions"]
     claim_differs: bool
     incomplete: Annotated[bool, "no issue was recorded"]
-    previous_owners: PreviousOwners
-    last_position: Position
 
 
 COUPONS_TABLE = Table(
@@ -210,7 +198,7 @@ def _update_fields(coupon: Coupon, fact: CouponFact, occurrence: Occurrence) -> 
             coupon.other_validity = validity
         else:
             coupon.own_validity = validity
-    coupon.position = max(coupon.position, occurrence.position)
+    coupon.last_position = max(coupon.last_position, occurrence.position)
 
 
 def _is_last_claim(coupon: Coupon, claim: CountClaim) -> bool:
@@ -236,7 +224,6 @@ def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
         status=_status(coupon),
         valid_until=validity.until,
         valid_through=validity.through,
-        quantity=quantity,
         redeemed_count=count,
         redemptions_left=None if quantity is None else max(0, quantity - count),
         reversed_count=sum(not use.is_active for use in redeemed),
@@ -246,8 +233,6 @@ def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
         reversed_unseen=len(redeemed) < len(coupon.redemptions),
         claimed_count=None if coupon.claim is None else coupon.claim.count,
         incomplete=not coupon.issued,
-        previous_owners=coupon.previous_owners or None,
-        last_position=coupon.position,
     )
     return {"coupons": [row]}
 

@@ -6,7 +6,7 @@
 """
 
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import msgspec
 
@@ -23,55 +23,38 @@ from ledger.facts.customers import (
 )
 from projections.definition import Projection, Rows, State
 from projections.field_updates import update_stated
-from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
+from projections.tables import Identifier, Position, PreviousOwners, StateOnly, Table, row_from
 
 DELETED = "deleted"  # label in lower case with which a source reports a deleted customer
 
 
 class Customer(State):
-    status: str | None = None
+    status: Annotated[str | None, "the source's label, as last reported"] = None
     status_since: datetime | None = None
     loyalty_type: str | None = None
     source: str | None = None
-    identifiers: list[str] = msgspec.field(default_factory=list)
-    store: str | None = None
+    identifiers: Annotated[list[str], "kinds of identifiers named so far, sorted"] = []
+    store: Annotated[str | None, "where the customer joined"] = None
     till: str | None = None
+    added: StateOnly[bool] = False
     joined_at: datetime | None = None
-    added: bool = False
     updated_at: datetime | None = None
-    subscriptions: dict[str, str] = msgspec.field(default_factory=dict)
+    status_by_channel: StateOnly[dict[str, str]] = msgspec.field(default_factory=dict)
     deletion_approved_at: datetime | None = None
-    deletion_request: str | None = None
-    erased_at: datetime | None = None
-    deleted_at: datetime | None = None
-    merged_into: str | None = None
+    deletion_request: Identifier | None = None
+    erased_at: Annotated[datetime | None, "last; personal data encrypted before it cannot be decrypted"] = None
+    deleted_at: Annotated[datetime | None, "the source reported that it deleted the customer"] = None
+    merged_into: Identifier | None = None
     merged_at: datetime | None = None
-    merged_from: list[str] = msgspec.field(default_factory=list)
-    previous_owners: list[str] = []  # all survivors ever reported for this customer
-    position: int = 0
+    merged_from: list[str] = []
+    survivors: StateOnly[list[str]] = []  # all ever reported for this customer
+    last_position: Position = 0
 
 
-class CustomerRow(NamedTuple):
-    status: Annotated[str | None, "the source's label, as last reported"]
-    status_since: datetime | None
-    loyalty_type: str | None
-    source: str | None
-    identifiers: Annotated[list[str], "kinds of identifiers named so far, sorted"]
-    store: Annotated[str | None, "where the customer joined"]
-    till: str | None
-    joined_at: datetime | None
-    updated_at: datetime | None
+class CustomerRow(Customer, kw_only=True):
     subscriptions: Annotated[list[str], "'channel status', with the purpose if there is one: 'SMS BULK SUBSCRIBED'"]
-    deletion_approved_at: datetime | None
-    deletion_request: Identifier | None
-    erased_at: Annotated[datetime | None, "last; personal data encrypted before it cannot be decrypted"]
-    deleted_at: Annotated[datetime | None, "the source reported that it deleted the customer"]
-    merged_into: Identifier | None
-    merged_at: datetime | None
-    merged_from: list[str]
     incomplete: Annotated[bool, "no joining was recorded"]
     previous_owners: Annotated[PreviousOwners, "other survivors ever reported; null if there are none"]
-    last_position: Position
 
 
 CUSTOMERS_TABLE = Table(
@@ -115,7 +98,7 @@ def subscribe(customer: Customer, fact: CustomerSubscribed, occurrence: Occurren
     """The customer's consent to messages changed, by channel."""
     _update_position(customer, occurrence)
     for line in fact.subscriptions:
-        customer.subscriptions[f"{line.channel} {line.priority}" if line.priority else line.channel] = line.status
+        customer.status_by_channel[f"{line.channel} {line.priority}" if line.priority else line.channel] = line.status
 
 
 def approve_deletion(customer: Customer, fact: CustomerDeletionApproved, occurrence: Occurrence) -> None:
@@ -138,7 +121,7 @@ def merge(customer: Customer, fact: CustomersMerged, occurrence: Occurrence) -> 
     if fact.role == "survivor":
         customer.merged_from = sorted({*customer.merged_from, fact.other})
         return
-    customer.previous_owners = sorted({*customer.previous_owners, fact.other})
+    customer.survivors = sorted({*customer.survivors, fact.other})
     if customer.merged_into is None:
         customer.merged_into = fact.other
         customer.merged_at = occurrence.occurred_at
@@ -161,17 +144,16 @@ def _update_details(customer: Customer, fact: CustomerDescribed, occurrence: Occ
 
 
 def _update_position(customer: Customer, occurrence: Occurrence) -> None:
-    customer.position = max(customer.position, occurrence.position)
+    customer.last_position = max(customer.last_position, occurrence.position)
 
 
 def customer_rows(_subject: str, customer: Customer) -> Rows:
     row = row_from(
         customer,
         CustomerRow,
-        subscriptions=[f"{channel} {status}" for channel, status in sorted(customer.subscriptions.items())],
+        subscriptions=[f"{channel} {status}" for channel, status in sorted(customer.status_by_channel.items())],
         incomplete=not customer.added,
-        previous_owners=[survivor for survivor in customer.previous_owners if survivor != customer.merged_into] or None,
-        last_position=customer.position,
+        previous_owners=[survivor for survivor in customer.survivors if survivor != customer.merged_into] or None,
     )
     return {"customers": [row]}
 

@@ -21,8 +21,8 @@ def update_customer(state: Any, fact: Any) -> None:
     update_stated(state, fact, "customer")
 
 
-def add_previous_owner(before: list[str], old: str | None, new: str | None) -> list[str]:
+def add_previous_owner(before: list[str] | None, old: str | None, new: str | None) -> list[str] | None:
     """Return the previous owners after a fact that names `new`. A fact without an owner changes nothing."""
-    if old is None or new is None or new == old or old in before:
+    if old is None or new is None or new == old:
         return before
-    return sorted([*before, old])
+    return sorted({*(before or ()), old})

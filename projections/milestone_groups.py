@@ -20,45 +20,27 @@ from ledger.facts.milestones import (
 )
 from projections.definition import Projection, Rows, State
 from projections.field_updates import update_stated
-from projections.tables import Identifier, Position, Table, row_from
+from projections.tables import Identifier, Position, StateOnly, Table, row_from
 
 
 class MilestoneGroup(State):
-    customer: str | None = None
+    customer: Identifier | None = None
     target_group: str | None = None
-    period: str | None = None
     name: str | None = None
+    period: str | None = None
     period_name: str | None = None
+    achieved: bool = False
     combination: str | None = None
     aggregation: str | None = None
     threshold: Decimal | None = None
-    standings: dict[str, TargetStanding] = field(default_factory=dict)
-    achieved: bool = False
-    contested: bool = False
-    told_at: datetime | None = None
-    achieved_at: datetime | None = None
-    unachieved_at: datetime | None = None
+    standings: StateOnly[dict[str, TargetStanding]] = field(default_factory=dict)
+    told_at: StateOnly[datetime | None] = None
+    achieved_at: Annotated[datetime | None, "last"] = None
+    unachieved_at: Annotated[datetime | None, "last"] = None
     achieved_count: int = 0
-    activity: str | None = None
-    position: int = 0
-
-
-class MilestoneGroupRow(NamedTuple):
-    customer: Identifier | None
-    target_group: str | None
-    name: str | None
-    period: str | None
-    period_name: str | None
-    achieved: bool
-    combination: str | None
-    aggregation: str | None
-    threshold: Decimal | None
-    achieved_at: Annotated[datetime | None, "last"]
-    unachieved_at: Annotated[datetime | None, "last"]
-    achieved_count: int
-    last_activity: str | None
-    contested: bool
-    last_position: Position
+    last_activity: str | None = None
+    contested: bool = False
+    last_position: Position = 0
 
 
 class MilestoneGroupTargetRow(NamedTuple):
@@ -68,9 +50,7 @@ class MilestoneGroupTargetRow(NamedTuple):
     defined: Decimal | None
 
 
-MILESTONE_GROUPS_TABLE = Table(
-    "milestone_groups", MilestoneGroupRow, {"flagged": "(ledger_id, subject) WHERE contested"}
-)
+MILESTONE_GROUPS_TABLE = Table("milestone_groups", MilestoneGroup, {"flagged": "(ledger_id, subject) WHERE contested"})
 MILESTONE_GROUP_TARGETS_TABLE = Table("milestone_group_targets", MilestoneGroupTargetRow, key=("target",))
 
 
@@ -99,15 +79,15 @@ def _set_achieved(group: MilestoneGroup, occurrence: Occurrence, *, achieved: bo
 def _update_fields(group: MilestoneGroup, fact: MilestoneGroupFact, occurrence: Occurrence) -> None:
     """Update the fields that the fact names. Other fields keep their values."""
     group.customer, group.target_group, group.period = fact.customer, fact.target_group, fact.period
-    update_stated(group, fact, "name", "period_name", "combination", "aggregation", "threshold", "activity")
+    update_stated(group, fact, "name", "period_name", "combination", "aggregation", "threshold")
+    group.last_activity = fact.activity or group.last_activity
     group.standings |= {standing.target: standing for standing in fact.standings}
-    group.position = max(group.position, occurrence.position)
+    group.last_position = max(group.last_position, occurrence.position)
 
 
 def milestone_group_rows(_subject: str, group: MilestoneGroup) -> Rows:
-    row = row_from(group, MilestoneGroupRow, last_activity=group.activity, last_position=group.position)
     targets = [row_from(standing, MilestoneGroupTargetRow) for standing in group.standings.values()]
-    return {"milestone_groups": [row], "milestone_group_targets": targets}
+    return {"milestone_groups": [row_from(group, MilestoneGroup)], "milestone_group_targets": targets}
 
 
 MILESTONE_GROUPS = Projection(

@@ -8,7 +8,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from ledger.facts import Occurrence
 from ledger.facts.milestones import (
@@ -27,52 +27,31 @@ from projections.tables import Identifier, Position, Table, row_from
 
 
 class Milestone(State):
-    customer: str | None = None
+    customer: Identifier | None = None
     target: str | None = None
-    period: str | None = None
     target_name: str | None = None
+    period: str | None = None
     period_name: str | None = None
     target_group: str | None = None
     target_group_name: str | None = None
-    value: Decimal | None = None
-    valued_at: datetime | None = None
-    defined: Decimal | None = None
-    delta: Decimal | None = None
-    activity: str | None = None
     achieved: bool = False
-    contested: bool = False
+    value: Decimal | None = None
+    defined: Decimal | None = None
+    last_delta: Decimal | None = None
+    last_activity: str | None = None
+    valued_at: datetime | None = None
     enrolled_at: datetime | None = None
     period_starts_on: date | None = None
     started_at: datetime | None = None
-    achieved_at: datetime | None = None
-    unachieved_at: datetime | None = None
+    achieved_at: Annotated[datetime | None, "last"] = None
+    unachieved_at: Annotated[datetime | None, "last"] = None
     completed_at: datetime | None = None
-    position: int = 0
+    contested: bool = False
+    last_position: Position = 0
 
 
-class MilestoneRow(NamedTuple):
-    customer: Identifier | None
-    target: str | None
-    target_name: str | None
-    period: str | None
-    period_name: str | None
-    target_group: str | None
-    target_group_name: str | None
+class MilestoneRow(Milestone, kw_only=True):
     status: Annotated[str, "enrolled, running, achieved, completed; `achieved` shows the result of a completed one"]
-    achieved: bool
-    value: Decimal | None
-    defined: Decimal | None
-    last_delta: Decimal | None
-    last_activity: str | None
-    valued_at: datetime | None
-    enrolled_at: datetime | None
-    period_starts_on: date | None
-    started_at: datetime | None
-    achieved_at: Annotated[datetime | None, "last"]
-    unachieved_at: Annotated[datetime | None, "last"]
-    completed_at: datetime | None
-    contested: bool
-    last_position: Position
 
 
 MILESTONES_TABLE = Table("milestones", MilestoneRow, {"flagged": "(ledger_id, subject) WHERE contested"})
@@ -100,14 +79,14 @@ def redefine(milestone: Milestone, fact: MilestoneRedefined, occurrence: Occurre
 def raise_value(milestone: Milestone, fact: MilestoneRaised, occurrence: Occurrence) -> None:
     """The customer's value rose. The target is reached if the value is at or above it."""
     _update_fields(milestone, fact, occurrence)
-    update_stated(milestone, fact, "delta", "activity")
+    _update_delta(milestone, fact)
     _mark_achieved(milestone, occurrence)
 
 
 def achieve(milestone: Milestone, fact: MilestoneAchieved, occurrence: Occurrence) -> None:
     """The vendor reports that the target was reached, whatever the figures are."""
     _update_fields(milestone, fact, occurrence)
-    update_stated(milestone, fact, "delta", "activity")
+    _update_delta(milestone, fact)
     if not milestone.achieved:
         milestone.achieved, milestone.achieved_at = True, occurrence.occurred_at
 
@@ -117,7 +96,7 @@ def lower_value(milestone: Milestone, fact: MilestoneLowered, occurrence: Occurr
     27).
     """
     _update_fields(milestone, fact, occurrence)
-    update_stated(milestone, fact, "delta", "activity")
+    _update_delta(milestone, fact)
     value, defined = milestone.value, milestone.defined
     if milestone.achieved and value is not None and defined is not None and value < defined:
         milestone.achieved, milestone.unachieved_at = False, occurrence.occurred_at
@@ -128,6 +107,11 @@ def complete(milestone: Milestone, fact: MilestoneCompleted, occurrence: Occurre
     _update_fields(milestone, fact, occurrence)
     milestone.completed_at = occurrence.occurred_at
     _mark_achieved(milestone, occurrence)
+
+
+def _update_delta(milestone: Milestone, fact: MilestoneRaised | MilestoneAchieved | MilestoneLowered) -> None:
+    milestone.last_delta = milestone.last_delta if fact.delta is None else fact.delta
+    milestone.last_activity = fact.activity or milestone.last_activity
 
 
 def _mark_achieved(milestone: Milestone, occurrence: Occurrence) -> None:
@@ -147,19 +131,11 @@ def _update_fields(milestone: Milestone, fact: MilestoneFact, occurrence: Occurr
         same_time = milestone.valued_at == occurrence.occurred_at
         milestone.contested = same_time and (milestone.contested or milestone.value != fact.value)
         milestone.value, milestone.valued_at = fact.value, occurrence.occurred_at
-    milestone.position = max(milestone.position, occurrence.position)
+    milestone.last_position = max(milestone.last_position, occurrence.position)
 
 
 def milestone_rows(_subject: str, milestone: Milestone) -> Rows:
-    row = row_from(
-        milestone,
-        MilestoneRow,
-        status=_status(milestone),
-        last_delta=milestone.delta,
-        last_activity=milestone.activity,
-        last_position=milestone.position,
-    )
-    return {"milestones": [row]}
+    return {"milestones": [row_from(milestone, MilestoneRow, status=_status(milestone))]}
 
 
 def _status(milestone: Milestone) -> str:

@@ -10,9 +10,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, NamedTuple
-
-import msgspec
+from typing import Annotated
 
 from ledger.facts import Occurrence
 from ledger.facts.order_items import (
@@ -30,51 +28,32 @@ NOTHING = Decimal(0)
 
 
 class OrderItem(State):
-    order_id: str | None = None
-    customer: str | None = None
+    customer: Identifier | None = None
+    order_id: Identifier | None = None
     item_type: str | None = None
     description: str | None = None
-    status: str = "pending"
+    status: Annotated[str, "pending, held, fulfilled, failed, cancelled"] = "pending"
     points_paid: Decimal = NOTHING
     quantity: int | None = None
-    contradicted: bool = False
     fulfilled_at: datetime | None = None
     failed_at: datetime | None = None
     cancelled_at: datetime | None = None
     refunded_at: datetime | None = None
-    refunded: Decimal = NOTHING
-    posting: str | None = None
-    errors: list[str] = msgspec.field(default_factory=list)
+    refunded: Annotated[Decimal, "points"] = NOTHING
+    posting: Annotated[str | None, "how the points were returned"] = None
+    errors: list[str] = []
     partner_programme: str | None = None
     reference: str | None = None
-    previous_owners: list[str] = []
-    position: int = 0
+    contradicted: Annotated[bool, "an event's name and its item's status disagree"] = False
+    previous_owners: Annotated[PreviousOwners, "previous customers and orders; null if there are none"] = None
+    last_position: Position = 0
 
 
-class OrderItemRow(NamedTuple):
-    customer: Identifier | None
-    order_id: Identifier | None
-    item_type: str | None
-    description: str | None
-    status: Annotated[str, "pending, held, fulfilled, failed, cancelled"]
-    points_paid: Decimal
-    quantity: int | None
+class OrderItemRow(OrderItem, kw_only=True):
     hold: Annotated[str, "held, captured, released"]
     refund: Annotated[str, "none, due, posted"]
     refund_due: Annotated[Decimal, "points"]
-    fulfilled_at: datetime | None
-    failed_at: datetime | None
-    cancelled_at: datetime | None
-    refunded_at: datetime | None
-    refunded: Annotated[Decimal, "points"]
-    posting: Annotated[str | None, "how the points were returned"]
-    errors: list[str]
-    partner_programme: str | None
-    reference: str | None
     contested: bool
-    contradicted: Annotated[bool, "an event's name and its item's status disagree"]
-    previous_owners: Annotated[PreviousOwners, "previous customers and orders; null if there are none"]
-    last_position: Position
 
 
 ORDER_ITEMS_TABLE = Table(
@@ -127,7 +106,7 @@ def _update_fields(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence)
     item.points_paid = fact.points_paid or item.points_paid
     item.contradicted = item.contradicted or fact.contradicted
     item.errors = list(fact.errors) or item.errors
-    item.position = max(item.position, occurrence.position)
+    item.last_position = max(item.last_position, occurrence.position)
 
 
 def order_item_rows(_subject: str, item: OrderItem) -> Rows:
@@ -141,8 +120,6 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
         refund="due" if due else "posted" if posted else "none",
         refund_due=due,
         contested=item.fulfilled_at is not None and (item.failed_at or item.cancelled_at or posted or None) is not None,
-        previous_owners=item.previous_owners or None,
-        last_position=item.position,
     )
     return {"order_items": [row]}
 

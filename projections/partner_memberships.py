@@ -5,7 +5,7 @@
 """
 
 from datetime import date, datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import msgspec
 
@@ -20,7 +20,7 @@ from ledger.facts.partner_memberships import (
 )
 from projections.definition import Projection, Rows, State
 from projections.field_updates import update_stated
-from projections.tables import Identifier, Position, Table, row_from
+from projections.tables import Identifier, Position, StateOnly, Table, row_from
 
 
 class MembershipInterval(msgspec.Struct):
@@ -32,53 +32,36 @@ class MembershipInterval(msgspec.Struct):
     tier: str | None = None
     tier_until: date | None = None
     update_type: str | None = None
-    last_position: int = 0
+    last_position: Position = 0
+
+
+class PartnerIntervalRow(MembershipInterval, kw_only=True):
+    ordinal: int
 
 
 class PartnerMembership(State):
-    customer: str | None = None
-    programme: str | None = None
-    partner_programme: str | None = None
+    customer: Identifier | None = None
+    programme: Identifier | None = None
+    partner_programme: Identifier | None = None
     partner_name: str | None = None
     partner_type: str | None = None
     has_number: bool = False
-    intervals: list[MembershipInterval] = msgspec.field(default_factory=list)
-    gap: bool = False
+    intervals: StateOnly[list[MembershipInterval]] = msgspec.field(default_factory=list)
+    gap: Annotated[bool, "a link or an end was not recorded"] = False
     claimed_expires_on: date | None = None
     updated_at: datetime | None = None
-    position: int = 0
+    last_position: Position = 0
 
 
-class PartnerMembershipRow(NamedTuple):
-    customer: Identifier | None
-    programme: Identifier | None
-    partner_programme: Identifier | None
-    partner_name: str | None
-    partner_type: str | None
+class PartnerMembershipRow(PartnerMembership, kw_only=True):
     status: Annotated[str, "linked, delinked; unknown if only a reminder was recorded"]
     linked_at: datetime | None
     delinked_at: datetime | None
     until: date | None
     tier: str | None
     tier_until: date | None
-    has_number: bool
     links: Annotated[int, "number of memberships, this one included"]
-    gap: Annotated[bool, "a link or an end was not recorded"]
-    claimed_expires_on: date | None
     claim_differs: bool
-    updated_at: datetime | None
-    last_position: Position
-
-
-class PartnerIntervalRow(NamedTuple):
-    ordinal: int
-    linked_at: datetime | None
-    delinked_at: datetime | None
-    until: date | None
-    tier: str | None
-    tier_until: date | None
-    update_type: str | None
-    last_position: Position
 
 
 PARTNER_MEMBERSHIPS_TABLE = Table(
@@ -144,7 +127,7 @@ def _update_fields(membership: PartnerMembership, fact: PartnerMembershipFact, o
     membership.partner_programme = fact.partner_programme
     update_stated(membership, fact, "partner_name", "partner_type")
     membership.updated_at = occurrence.occurred_at
-    membership.position = max(membership.position, occurrence.position)
+    membership.last_position = max(membership.last_position, occurrence.position)
 
 
 def _update_details(
@@ -168,9 +151,7 @@ def partner_membership_rows(_subject: str, membership: PartnerMembership) -> Row
         tier=last.tier,
         tier_until=last.tier_until,
         links=len(membership.intervals),
-        claimed_expires_on=claimed,
         claim_differs=claimed is not None and (not membership.intervals or last.until not in (None, claimed)),
-        last_position=membership.position,
     )
     history = [
         row_from(interval, PartnerIntervalRow, ordinal=ordinal)

@@ -7,7 +7,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any
 
 from msgspec import Struct, field
 
@@ -22,7 +22,7 @@ from ledger.facts.promotions import (
 )
 from projections.definition import Projection, Rows, State
 from projections.field_updates import update_stated
-from projections.tables import Identifier, Position, Table, row_from
+from projections.tables import Identifier, Position, StateOnly, Table, row_from
 
 ZERO = Decimal(0)
 
@@ -34,66 +34,51 @@ class PromotionIssual(Struct):
     revoked_at: datetime | None = None
 
 
+class PromotionIssualRow(PromotionIssual, kw_only=True):
+    issual: Identifier
+    status: Annotated[str, "issued, revoked"]
+    incomplete: Annotated[bool, "the issue was not recorded"]
+
+
 class EarnedPromotion(Struct):
     issual: str | None = None
     earned_at: datetime | None = None
     earned_on: date | None = None
     expires_on: date | None = None
     revoked_at: datetime | None = None
-    redemptions: dict[str, tuple[datetime, Decimal, Decimal]] = field(default_factory=dict)  # time, uses, discount
+    # by redemption: time, uses, discount
+    redemptions: StateOnly[dict[str, tuple[datetime, Decimal, Decimal]]] = field(default_factory=dict)
+
+
+class PromotionEarnedRow(EarnedPromotion, kw_only=True):
+    earned: Identifier
+    status: Annotated[str, "earned, redeemed, revoked"]
+    redeemed_count: Decimal
+    redeemed_at: Annotated[datetime | None, "last"]
+    discount: Decimal
+    incomplete: Annotated[bool, "the earning was not recorded"]
 
 
 class Promotion(State):
-    customer: str | None = None
+    customer: Identifier | None = None
     promotion: str | None = None
-    programme: str | None = None
     name: str | None = None
+    programme: str | None = None
     starts_on: date | None = None
     ends_on: date | None = None
-    limits: dict[str, Decimal | None] = field(default_factory=dict)
-    issuals: dict[str, PromotionIssual] = field(default_factory=dict)
-    earned: dict[str, EarnedPromotion] = field(default_factory=dict)
-    position: int = 0
+    maxima: StateOnly[dict[str, Decimal | None]] = field(default_factory=dict)
+    issuals: StateOnly[dict[str, PromotionIssual]] = field(default_factory=dict)
+    earned: StateOnly[dict[str, EarnedPromotion]] = field(default_factory=dict)
+    last_position: Position = 0
 
 
-class PromotionRow(NamedTuple):
-    customer: Identifier | None
-    promotion: str | None
-    name: str | None
-    programme: str | None
-    starts_on: date | None
-    ends_on: date | None
+class PromotionRow(Promotion, kw_only=True):
     issued_count: Annotated[int, "recorded and not revoked"]
     earned_count: Annotated[int, "recorded and not revoked"]
     redeemed_count: Decimal
     revoked_count: Annotated[int, "issues and earned promotions, known or not"]
     limits: Annotated[list[str], "'MAX_NUMBER_OF_EARNS_PER_CUSTOMER 3', '… unlimited'"]
     incomplete: Annotated[bool, "something unknown was revoked or used"]
-    last_position: Position
-
-
-class PromotionIssualRow(NamedTuple):
-    issual: Identifier
-    status: Annotated[str, "issued, revoked"]
-    issued_at: datetime | None
-    issued_on: date | None
-    expires_on: date | None
-    revoked_at: datetime | None
-    incomplete: Annotated[bool, "the issue was not recorded"]
-
-
-class PromotionEarnedRow(NamedTuple):
-    earned: Identifier
-    issual: str | None
-    status: Annotated[str, "earned, redeemed, revoked"]
-    earned_at: datetime | None
-    earned_on: date | None
-    expires_on: date | None
-    redeemed_count: Decimal
-    redeemed_at: Annotated[datetime | None, "last"]
-    discount: Decimal
-    revoked_at: datetime | None
-    incomplete: Annotated[bool, "the earning was not recorded"]
 
 
 PROMOTIONS_TABLE = Table("promotions", PromotionRow, {"flagged": "(ledger_id, subject) WHERE incomplete"})
@@ -147,8 +132,8 @@ def _update_fields(promotion: Promotion, fact: PromotionFact, occurrence: Occurr
     """Update the fields that the fact names. Other fields keep their values."""
     promotion.customer, promotion.promotion = fact.customer, fact.promotion
     update_stated(promotion, fact, "programme", "name", "starts_on", "ends_on")
-    promotion.limits |= {limit.measure: limit.maximum for limit in fact.limits}
-    promotion.position = max(promotion.position, occurrence.position)
+    promotion.maxima |= {limit.measure: limit.maximum for limit in fact.limits}
+    promotion.last_position = max(promotion.last_position, occurrence.position)
 
 
 def promotion_rows(_subject: str, promotion: Promotion) -> Rows:
@@ -161,14 +146,13 @@ def promotion_rows(_subject: str, promotion: Promotion) -> Rows:
         earned_count=sum(row.status != "revoked" and not row.incomplete for row in earned),
         redeemed_count=sum((row.redeemed_count for row in earned), ZERO),
         revoked_count=sum(row.status == "revoked" for row in issuals) + sum(row.status == "revoked" for row in earned),
-        limits=[_limit(measure, maximum) for measure, maximum in sorted(promotion.limits.items())],
+        limits=[_limit(measure, maximum) for measure, maximum in sorted(promotion.maxima.items())],
         incomplete=any(row.incomplete for row in issuals) or any(row.incomplete for row in earned),
-        last_position=promotion.position,
     )
     return {"promotions": [summary], "promotion_issuals": issuals, "promotions_earned": earned}
 
 
-def _issual_row(name: str, issual: PromotionIssual) -> PromotionIssualRow:
+def _issual_row(name: str, issual: PromotionIssual) -> Any:
     return row_from(
         issual,
         PromotionIssualRow,
@@ -178,7 +162,7 @@ def _issual_row(name: str, issual: PromotionIssual) -> PromotionIssualRow:
     )
 
 
-def _earned_row(name: str, earned: EarnedPromotion) -> PromotionEarnedRow:
+def _earned_row(name: str, earned: EarnedPromotion) -> Any:
     redemptions = earned.redemptions.values()
     status = "redeemed" if redemptions else "earned"
     return row_from(

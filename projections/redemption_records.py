@@ -6,7 +6,7 @@
 """
 
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from ledger.facts import Occurrence
 from ledger.facts.redemption_records import (
@@ -16,30 +16,24 @@ from ledger.facts.redemption_records import (
     RedemptionRecordUpdated,
 )
 from projections.definition import Projection, Rows, State
-from projections.tables import Position, Table, row_from
+from projections.tables import Position, StateOnly, Table, row_from
 
 
 class RedemptionRecord(State):
-    of: str | None = None
+    of: Annotated[str | None, "coupon, promotion"] = None
     vendor_status: str | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    deleted_at: datetime | None = None
+    created_at: StateOnly[datetime | None] = None
+    updated_at: StateOnly[datetime | None] = None
     first_seen_at: datetime | None = None
     last_seen_at: datetime | None = None
-    position: int = 0
+    deleted_at: datetime | None = None
+    last_position: Position = 0
 
 
-class RedemptionRecordRow(NamedTuple):
-    of: Annotated[str | None, "coupon, promotion"]
+class RedemptionRecordRow(RedemptionRecord, kw_only=True):
     status: Annotated[str, "created, updated, deleted"]
-    vendor_status: str | None
-    first_seen_at: datetime | None
-    last_seen_at: datetime | None
-    deleted_at: datetime | None
     undone: Annotated[bool, "inferred"]
     incomplete: Annotated[bool, "no creation was recorded"]
-    last_position: Position
 
 
 REDEMPTION_RECORDS_TABLE = Table(
@@ -70,7 +64,7 @@ def _update_fields(record: RedemptionRecord, fact: RedemptionRecordFact, occurre
     record.vendor_status = fact.status or record.vendor_status
     record.first_seen_at = record.first_seen_at or occurrence.occurred_at
     record.last_seen_at = occurrence.occurred_at
-    record.position = max(record.position, occurrence.position)
+    record.last_position = max(record.last_position, occurrence.position)
 
 
 def redemption_record_rows(_subject: str, record: RedemptionRecord) -> Rows:
@@ -80,7 +74,6 @@ def redemption_record_rows(_subject: str, record: RedemptionRecord) -> Rows:
         status=_status(record),
         undone=record.deleted_at is not None,
         incomplete=record.created_at is None,
-        last_position=record.position,
     )
     return {"redemption_records": [row]}
 

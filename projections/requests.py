@@ -8,9 +8,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, NamedTuple
-
-import msgspec
+from typing import Annotated
 
 from ledger.facts import Occurrence
 from ledger.facts.requests import (
@@ -36,55 +34,32 @@ STATES: dict[type[RequestFact], str] = {
 DECISIONS = frozenset({"approved", "rejected", "failed"})
 
 
-class WorkflowRequest(State):
-    customer: str | None = None
-    customer_ids: list[str] = msgspec.field(default_factory=list)
+class Request(State):
+    customer: Identifier | None = None
+    customer_ids: Annotated[list[str], "as the source writes them; not linked to customers"] = []
     request_type: str | None = None
     base_type: str | None = None
-    state: str | None = None
+    state: Annotated[str | None, "pending, approved, rejected, failed; other: see vendor_state"] = None
     vendor_state: str | None = None
-    opened_at: datetime | None = None
+    opened_at: Annotated[datetime | None, "null if only the decision was recorded"] = None
     decided_at: datetime | None = None
     updated_at: datetime | None = None
-    contested: bool = False
+    contested: Annotated[bool, "recorded decisions differ"] = False
     maker: str | None = None
     checker: str | None = None
     programme: str | None = None
     points: Decimal | None = None
     badge: str | None = None
     status_wanted: str | None = None
-    reference: str | None = None
-    transaction_number: str | None = None
-    previous_owners: list[str] = []
-    position: int = 0
-
-
-class RequestRow(NamedTuple):
-    customer: Identifier | None
-    customer_ids: Annotated[list[str], "as the source writes them; not linked to customers"]
-    request_type: str | None
-    base_type: str | None
-    state: Annotated[str | None, "pending, approved, rejected, failed; other: see vendor_state"]
-    vendor_state: str | None
-    opened_at: Annotated[datetime | None, "null if only the decision was recorded"]
-    decided_at: datetime | None
-    updated_at: datetime | None
-    contested: Annotated[bool, "recorded decisions differ"]
-    maker: str | None
-    checker: str | None
-    programme: str | None
-    points: Decimal | None
-    badge: str | None
-    status_wanted: str | None
-    reference: Identifier | None
-    transaction_number: Identifier | None
-    previous_owners: PreviousOwners
-    last_position: Position
+    reference: Identifier | None = None
+    transaction_number: Identifier | None = None
+    previous_owners: PreviousOwners = None
+    last_position: Position = 0
 
 
 REQUESTS_TABLE = Table(
     "requests",
-    RequestRow,
+    Request,
     {
         "state": "(ledger_id, state, updated_at)",
         "approved": "(ledger_id, subject) WHERE state = 'approved'",
@@ -93,7 +68,7 @@ REQUESTS_TABLE = Table(
 )
 
 
-def change_state(request: WorkflowRequest, fact: RequestFact, occurrence: Occurrence) -> None:
+def change_state(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
     """The request changed. Its state changes too, unless it was decided before and this is no decision."""
     state = STATES[type(fact)]
     _update_fields(request, fact, occurrence)
@@ -110,24 +85,23 @@ def change_state(request: WorkflowRequest, fact: RequestFact, occurrence: Occurr
     request.vendor_state = fact.vendor_state or request.vendor_state
 
 
-def _update_fields(request: WorkflowRequest, fact: RequestFact, occurrence: Occurrence) -> None:
+def _update_fields(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
     update_customer(request, fact)
     request.customer_ids = list(fact.customer_ids) or request.customer_ids
     update_stated(request, fact, "request_type", "base_type", "maker", "checker", "reference", "transaction_number")
     update_stated(request, fact, "programme", "points", "badge", "status_wanted")
-    request.position = max(request.position, occurrence.position)
+    request.last_position = max(request.last_position, occurrence.position)
 
 
-def request_rows(_subject: str, request: WorkflowRequest) -> Rows:
-    row = row_from(request, RequestRow, previous_owners=request.previous_owners or None, last_position=request.position)
-    return {"requests": [row]}
+def request_rows(_subject: str, request: Request) -> Rows:
+    return {"requests": [row_from(request, Request)]}
 
 
 REQUESTS = Projection(
     name="requests",
     version=6,
     subject="request",
-    start=WorkflowRequest,
+    start=Request,
     on=dict.fromkeys(STATES, change_state),
     rows=request_rows,
     tables=(REQUESTS_TABLE,),

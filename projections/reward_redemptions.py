@@ -9,7 +9,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from msgspec import field
 
@@ -24,48 +24,35 @@ from ledger.facts.rewards import (
 )
 from projections.definition import Projection, Rows, State
 from projections.field_updates import update_customer, update_stated
-from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
+from projections.tables import Identifier, Position, PreviousOwners, StateOnly, Table, row_from
 
 STAGES = {"created": 1, "pending": 2, "completed": 3, "failed": 3, "rolled_back": 4}
 
 
 class RewardRedemption(State):
-    customer: str | None = None
-    reward: str | None = None
+    customer: Identifier | None = None
+    reward: Identifier | None = None
     reward_name: str | None = None
-    state: str | None = None
-    points: Decimal | None = None
+    state: Annotated[str | None, "created, pending, completed, failed, rolled_back"] = None
+    points: Annotated[Decimal | None, "cost of the reward for its whole quantity"] = None
     quantity: int | None = None
-    coupon: str | None = None
+    coupon: Identifier | None = None
     coupon_code: str | None = None
-    debit: str | None = None
+    debit: Identifier | None = None
     request: str | None = None
-    errors: list[str] = field(default_factory=list)
-    told_at: dict[str, datetime] = field(default_factory=dict)  # state -> first time in that state
-    previous_owners: list[str] = []
-    position: int = 0
+    errors: list[str] = []
+    told_at: StateOnly[dict[str, datetime]] = field(default_factory=dict)  # state -> first time in that state
+    previous_owners: PreviousOwners = None
+    last_position: Position = 0
 
 
-class RewardRedemptionRow(NamedTuple):
-    customer: Identifier | None
-    reward: Identifier | None
-    reward_name: str | None
-    state: Annotated[str | None, "created, pending, completed, failed, rolled_back"]
-    points: Annotated[Decimal | None, "cost of the reward for its whole quantity"]
-    quantity: int | None
-    coupon: Identifier | None
-    coupon_code: str | None
-    debit: Identifier | None
-    request: str | None
+class RewardRedemptionRow(RewardRedemption, kw_only=True):
     refund_expected: Annotated[bool, "a redemption that paid for it is named; see /v1/reconciliation/rewards"]
-    errors: list[str]
     created_at: datetime | None
     completed_at: datetime | None
     failed_at: datetime | None
     rolled_back_at: datetime | None
     contested: bool
-    previous_owners: PreviousOwners
-    last_position: Position
 
 
 REWARD_REDEMPTIONS_TABLE = Table(
@@ -111,7 +98,7 @@ def _advance(state: str, redemption: RewardRedemption, fact: RewardRedemptionFac
     update_stated(redemption, fact, "coupon", "coupon_code", "debit", "request")
     redemption.errors = list(fact.errors) or redemption.errors
     redemption.told_at.setdefault(state, occurrence.occurred_at)
-    redemption.position = max(redemption.position, occurrence.position)
+    redemption.last_position = max(redemption.last_position, occurrence.position)
     if redemption.state is None or STAGES[state] > STAGES[redemption.state]:
         redemption.state = state
 
@@ -127,8 +114,6 @@ def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
         failed_at=told_at.get("failed"),
         rolled_back_at=told_at.get("rolled_back"),
         contested="completed" in told_at and "failed" in told_at,
-        previous_owners=redemption.previous_owners or None,
-        last_position=redemption.position,
     )
     return {"reward_redemptions": [row]}
 

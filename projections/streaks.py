@@ -9,7 +9,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from msgspec import Struct, field
 
@@ -26,19 +26,23 @@ from ledger.facts.streaks import (
 )
 from projections.definition import Projection, Rows, State
 from projections.field_updates import update_stated
-from projections.tables import Identifier, Position, Table, row_from
+from projections.tables import Identifier, Position, StateOnly, Table, row_from
 
 
 class StreakLevel(Struct):
     achieved: bool
     achieved_at: datetime | None = None
     unachieved_at: datetime | None = None
-    told_at: datetime | None = None
-    contested: bool = False
+    told_at: StateOnly[datetime | None] = None
+    contested: StateOnly[bool] = False
+
+
+class StreakLevelRow(StreakLevel, kw_only=True):
+    level: Identifier
 
 
 class Streak(State):
-    customer: str | None = None
+    customer: Identifier | None = None
     target: str | None = None
     target_name: str | None = None
     period: str | None = None
@@ -48,51 +52,24 @@ class Streak(State):
     name: str | None = None
     value: Decimal | None = None
     levels_count: int | None = None
-    level_values: tuple[str, ...] = ()
-    levels: dict[str, StreakLevel] = field(default_factory=dict)
-    levels_claimed: int | None = None
-    starts_local: str | None = None
+    level_values: list[str] = []
+    levels: StateOnly[dict[str, StreakLevel]] = field(default_factory=dict)
+    levels_claimed: Annotated[int | None, "by the vendor's count at the end"] = None
+    starts_local: Annotated[str | None, "without a zone, as the vendor writes it"] = None
     ends_local: str | None = None
     enrolled_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     unenrolled_at: datetime | None = None
     after_unenrolment_count: int = 0
-    position: int = 0
+    last_position: Position = 0
 
 
-class StreakRow(NamedTuple):
-    customer: Identifier | None
-    target: str | None
-    target_name: str | None
-    period: str | None
-    period_name: str | None
-    streak: str | None
-    user_streak: str | None
-    name: str | None
+class StreakRow(Streak, kw_only=True):
     status: Annotated[str, "enrolled, running, ended, unenrolled"]
-    value: Decimal | None
-    levels_count: int | None
-    level_values: list[str]
     levels_achieved_count: Annotated[int, "by the recorded levels"]
-    levels_claimed: Annotated[int | None, "by the vendor's count at the end"]
-    starts_local: Annotated[str | None, "without a zone, as the vendor writes it"]
-    ends_local: str | None
-    enrolled_at: datetime | None
-    started_at: datetime | None
-    ended_at: datetime | None
-    unenrolled_at: datetime | None
-    after_unenrolment_count: int
     contested: bool
     incomplete: Annotated[bool, "neither enrolment nor start was recorded"]
-    last_position: Position
-
-
-class StreakLevelRow(NamedTuple):
-    level: Identifier
-    achieved: bool
-    achieved_at: datetime | None
-    unachieved_at: datetime | None
 
 
 STREAKS_TABLE = Table(
@@ -169,12 +146,13 @@ def _update_level(
 
 
 def _update_definition(streak: Streak, fact: StreakDefined) -> None:
-    update_stated(streak, fact, "levels_count", "level_values", "starts_local", "ends_local", "value")
+    update_stated(streak, fact, "levels_count", "starts_local", "ends_local", "value")
+    streak.level_values = list(fact.level_values) or streak.level_values
 
 
 def _update_fields(streak: Streak, fact: StreakFact, occurrence: Occurrence) -> bool:
     """Update the streak's ids and names. Return False if the customer has left, because later facts do not count."""
-    streak.position = max(streak.position, occurrence.position)
+    streak.last_position = max(streak.last_position, occurrence.position)
     if streak.unenrolled_at is not None:
         streak.after_unenrolment_count += 1
         return False
@@ -188,11 +166,9 @@ def streak_rows(_subject: str, streak: Streak) -> Rows:
         streak,
         StreakRow,
         status=_status(streak),
-        level_values=list(streak.level_values),
         levels_achieved_count=sum(level.achieved for level in streak.levels.values()),
         contested=_contested(streak),
         incomplete=streak.enrolled_at is None and streak.started_at is None,
-        last_position=streak.position,
     )
     levels = [row_from(level, StreakLevelRow, level=name) for name, level in streak.levels.items()]
     return {"streaks": [row], "streak_levels": levels}

@@ -1,23 +1,32 @@
 """Tables of a projection. The row type is the source: its annotations give the columns, and its fields the rows.
 
-    class BadgeRow(NamedTuple):
-        customer: Identifier | None
-        earned_count: Annotated[int, "without repeated reports"]
-        last_position: Position
+    class Bill(State):
+        customer: Identifier | None = None
+        amount: Annotated[Decimal | None, "net"] = None
+        lines: StateOnly[dict[str, Decimal]] = {}
 
-`| None` makes a column nullable. In `Annotated`, a text describes the column to users, and an `SqlType` names its type.
+    class BillRow(Bill, kw_only=True):
+        incomplete: Annotated[bool, "only updates were recorded"]
+
+- A row type is a NamedTuple, or a state. It may extend a state by computed columns.
+- `| None` makes a column nullable. `StateOnly` marks a field of a state that is not a column.
+- In `Annotated`, a text describes the column to users, and an `SqlType` names its type.
 """
 
+from collections import namedtuple
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints, overload
+
+import msgspec
 
 Row: TypeAlias = tuple[Any, ...]
 RowT = TypeVar("RowT", bound=Row)
+T = TypeVar("T")
 
 SQL_TYPES: dict[Any, str] = {
     bool: "boolean",
@@ -35,6 +44,9 @@ class SqlType(NamedTuple):
 
     name: str
 
+
+STATE_ONLY = object()
+StateOnly = Annotated[T, STATE_ONLY]
 
 Identifier = Annotated[str, SqlType('text COLLATE "C"')]  # an id: compared and sorted by bytes
 Position = Annotated[int, SqlType("bigint"), "position of an event in the ledger"]
@@ -60,7 +72,7 @@ class Table:
     """
 
     name: str
-    row: type[Row]  # a NamedTuple
+    row: type  # see above
     indexes: Mapping[str, str] = field(default_factory=dict)  # name -> SQL after CREATE INDEX <table>_<name> ON <table>
     key: tuple[str, ...] = ()  # columns that identify a row within its subject
     unique_key: bool = False  # the key identifies a row within its ledger; the subject is indexed
@@ -69,8 +81,7 @@ class Table:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns, without `ledger_id` and `subject`."""
-        fields: tuple[str, ...] = self.row._fields  # type: ignore[attr-defined]
-        return fields
+        return tuple(column.name for column in columns_of(self.row))
 
     @property
     def create(self) -> str:
@@ -98,9 +109,10 @@ class Table:
 
 
 @cache
-def columns_of(row_type: type[Row]) -> tuple[Column, ...]:
+def columns_of(row_type: type) -> tuple[Column, ...]:
     """Return the columns that a row type declares, in order. Raises KeyError if a type has no type in SQL."""
-    return tuple(_column(name, hint) for name, hint in get_type_hints(row_type, include_extras=True).items())
+    hints = get_type_hints(row_type, include_extras=True)
+    return tuple(_column(name, hint) for name, hint in hints.items() if STATE_ONLY not in _unwrap(hint)[1])
 
 
 def _column(name: str, hint: Any) -> Column:
@@ -120,22 +132,28 @@ def _unwrap(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     return (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
 
 
-def row_from(source: object, row_type: type[RowT], /, **rest: Any) -> RowT:
+@overload
+def row_from(source: object, row_type: type[RowT], /, **rest: Any) -> RowT: ...
+@overload
+def row_from(source: object, row_type: type[msgspec.Struct], /, **rest: Any) -> Row: ...
+def row_from(source: object, row_type: type, /, **rest: Any) -> Row:
     """Build a row: columns in `rest` by name, all others from the attributes of `source` with the same names.
 
-    Raises TypeError if the row type has no column for a name in `rest`.
+    The row is a named tuple. Raises TypeError if the row type has no column for a name in `rest`.
     """
-    row: RowT = _row_builder(row_type, tuple(rest))(source, rest)
+    row: Row = _row_builder(row_type, tuple(rest))(source, rest)
     return row
 
 
 @cache
-def _row_builder(row_type: Any, rest: tuple[str, ...]) -> Callable[[object, dict[str, Any]], Any]:
+def _row_builder(row_type: type, rest: tuple[str, ...]) -> Callable[[object, dict[str, Any]], Any]:
     """Compile an expression, as `namedtuple` does. `getattr` by name takes three times as long for each row."""
-    if unknown := set(rest) - set(row_type._fields):
+    names = [column.name for column in columns_of(row_type)]
+    if unknown := set(rest) - set(names):
         raise TypeError(f"{row_type.__name__} has no columns {sorted(unknown)}")
-    values = ", ".join(f"rest[{name!r}]" if name in rest else f"source.{name}" for name in row_type._fields)
+    row_tuple = namedtuple(row_type.__name__, names) if issubclass(row_type, msgspec.Struct) else row_type
+    values = ", ".join(f"rest[{name!r}]" if name in rest else f"source.{name}" for name in names)
     builder: Callable[[object, dict[str, Any]], Any] = eval(  # noqa: S307 - names of our own fields
-        f"lambda source, rest: new(row_type, ({values},))", {"new": tuple.__new__, "row_type": row_type}
+        f"lambda source, rest: new(row_tuple, ({values},))", {"new": tuple.__new__, "row_tuple": row_tuple}
     )
     return builder

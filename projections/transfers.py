@@ -9,7 +9,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from msgspec.structs import replace
 
@@ -17,7 +17,7 @@ from ledger.facts import Occurrence
 from ledger.facts.transfers import TransferCompleted, TransferFact, TransferInitiated
 from projections.definition import Projection, Rows, State
 from projections.field_updates import add_previous_owner
-from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
+from projections.tables import Identifier, Position, PreviousOwners, StateOnly, Table, row_from
 
 EVENT_BYTES = 8  # prefix of an event tag: equal for all versions of one event
 
@@ -32,40 +32,29 @@ class TransferHalf(State):
 
 
 class Transfer(State):
-    sender: str | None = None
-    receiver: str | None = None
-    sent_to: str | None = None
-    received_from: str | None = None
-    programme: str | None = None
+    sender: Identifier | None = None
+    receiver: Identifier | None = None
+    sent_to: Annotated[Identifier | None, "receiver named by the sender's half"] = None
+    received_from: Annotated[Identifier | None, "sender named by the receiver's half"] = None
+    programme: Annotated[str | None, "of the sender; of the receiver if only the receipt was recorded"] = None
     unit: str = "points"
-    sent: TransferHalf | None = None
-    received: TransferHalf | None = None
-    reported: Decimal | None = None  # points of a repeated report that differs
-    reported_position: int | None = None
-    counted_position: int | None = None  # of the counted report
-    others_named: bool = False  # a repeated report names another sender or receiver
-    previous_owners: list[str] = []
-    position: int = 0
+    sent: StateOnly[TransferHalf | None] = None
+    received: StateOnly[TransferHalf | None] = None
+    reported: Annotated[Decimal | None, "other points in a repeated report of one half; not counted"] = None
+    others_named: StateOnly[bool] = False  # a repeated report names another sender or receiver
+    previous_owners: PreviousOwners = None
+    last_position: Position = 0
+    reported_position: Position | None = None
+    counted_position: Position | None = None
 
 
-class TransferRow(NamedTuple):
-    sender: Identifier | None
-    receiver: Identifier | None
-    sent_to: Annotated[Identifier | None, "receiver named by the sender's half"]
-    received_from: Annotated[Identifier | None, "sender named by the receiver's half"]
+class TransferRow(Transfer, kw_only=True):
     status: Annotated[str, "initiated, completed; received-only if no sending was recorded"]
-    programme: Annotated[str | None, "of the sender; of the receiver if only the receipt was recorded"]
-    unit: str
     points: Annotated[Decimal, "as sent; as received if only the receipt was recorded"]
     points_received: Decimal | None
     differs: Annotated[bool, "the halves or their reports disagree"]
-    reported: Annotated[Decimal | None, "other points in a repeated report of one half; not counted"]
     initiated_at: datetime | None
     received_at: datetime | None
-    previous_owners: PreviousOwners
-    last_position: Position
-    reported_position: Position | None
-    counted_position: Position | None
 
 
 TRANSFERS_TABLE = Table(
@@ -141,7 +130,7 @@ def _update_fields(transfer: Transfer, fact: TransferFact, occurrence: Occurrenc
     transfer.previous_owners = add_previous_owner(transfer.previous_owners, transfer.sender, fact.sender)
     transfer.previous_owners = add_previous_owner(transfer.previous_owners, transfer.receiver, fact.receiver)
     transfer.unit = fact.unit
-    transfer.position = max(transfer.position, occurrence.position)
+    transfer.last_position = max(transfer.last_position, occurrence.position)
 
 
 def _differs(transfer: Transfer) -> bool:
@@ -158,7 +147,7 @@ def _differs(transfer: Transfer) -> bool:
 def transfer_rows(_subject: str, transfer: Transfer) -> Rows:
     sent = transfer.sent.points if transfer.sent else None
     received = transfer.received.points if transfer.received else None
-    named = {*transfer.previous_owners, transfer.sent_to, transfer.received_from}
+    named = {*(transfer.previous_owners or ()), transfer.sent_to, transfer.received_from}
     row = row_from(
         transfer,
         TransferRow,
@@ -169,7 +158,6 @@ def transfer_rows(_subject: str, transfer: Transfer) -> Rows:
         initiated_at=transfer.sent.at if transfer.sent else None,
         received_at=transfer.received.at if transfer.received else None,
         previous_owners=sorted(holder for holder in named - {transfer.sender, transfer.receiver} if holder) or None,
-        last_position=transfer.position,
     )
     return {"transfers": [row]}
 

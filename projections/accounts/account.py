@@ -2,11 +2,12 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from msgspec import Struct, field
 
 from projections.programme_terms import ProgrammeTerms
+from projections.tables import Identifier, Position, SqlType, StateOnly
 
 ZERO = Decimal(0)
 NO_DAY = date.max.toordinal()
@@ -14,16 +15,16 @@ LotSortKey = tuple[int, datetime, str]  # sort key of a lot in the order of use
 DEBT = ""  # lot id of the part of a debit that no lot paid
 
 
-class Lot(Struct):
+class Lot(Struct, dict=True):
     """Points earned together that lapse together."""
 
-    lot_id: str
+    lot_id: Identifier
     # regular, promotional, unallocated, converted, transfer, reversal, adjustment; asserted lots: opening, unseen
     origin: str
     points: Decimal
     earned_at: datetime
-    position: int
-    remaining: Decimal
+    position: Position
+    remaining: Annotated[Decimal, SqlType("numeric CHECK (remaining >= 0)")]
     expires_on: date | None = None
     lapses_at: datetime | None = None
     promotion: str | None = None
@@ -35,8 +36,15 @@ class Lot(Struct):
     expired: Decimal = ZERO
     returned: Decimal = ZERO
     asserted: bool = False
-    holder: str | None = None  # holder before a merge; None: the account's own holder
-    rule: str | None = None  # version of the terms that gave the day; None if the vendor named it
+    holder: StateOnly[str | None] = None  # holder before a merge; None: the account's own holder
+    rule: Annotated[
+        str | None, "version of the terms that gave the day; null if the vendor gave it, or nothing did"
+    ] = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set a field, and forget the row that was built before (rows.py)."""
+        super().__setattr__(name, value)
+        self.__dict__.pop("row", None)
 
     def sort_key(self) -> LotSortKey:
         """Return the sort key of the lot in the order of use."""
@@ -91,47 +99,47 @@ class Posting(NamedTuple):
 class PendingPromise(Struct):
     """Promised points: still to come, converted into lots, or cancelled."""
 
-    promise_id: str
+    promise_id: Identifier
     points: Decimal
-    remaining: Decimal
+    remaining: Annotated[Decimal, "still to come"]
     promised_at: datetime
-    position: int
+    position: Position
     converted: Decimal = ZERO
     cancelled: Decimal = ZERO
-    returned: Decimal = ZERO  # converted points that were taken back later
-    over: bool = False  # kept or cancelled; only for promises with a vendor's name
+    returned: Annotated[Decimal, "converted points that were taken back later"] = ZERO
+    over: StateOnly[bool] = False  # kept or cancelled; only for promises with a vendor's name
     converts_on: date | None = None
-    external: bool = False
+    external: Annotated[bool, "converted on the vendor's trigger, not on a day"] = False
     bill: str | None = None
     bill_number: str | None = None
-    holder: str | None = None  # as in Lot
+    holder: StateOnly[str | None] = None  # as in Lot
 
 
 class Adjustment(Struct):
     """An operator's adjustment. Its reversal may be folded first."""
 
-    adjustment: str
-    points: Decimal = ZERO
-    adopted: bool = False
-    accepted: Decimal = ZERO  # unseen points that were accepted together with the claim
-    lot_id: str | None = None  # lot of the added points
-    debit: str = ""  # name of the debit that took points away
-    made_at: datetime | None = None
-    position: int = 0
-    by: str | None = None
+    adjustment: Identifier
+    points: Annotated[Decimal, "above zero: added"] = ZERO
+    adopted: Annotated[bool, "it accepted the vendor's claim"] = False
+    accepted: StateOnly[Decimal] = ZERO  # unseen points that were accepted together with the claim
+    lot_id: StateOnly[str | None] = None  # lot of the added points
+    debit: StateOnly[str] = ""  # name of the debit that took points away
+    made_at: Annotated[datetime | None, "null if only the reversal was recorded"] = None
+    made_by: Annotated[str | None, "an API key"] = None
+    position: Position = 0
     reversed_at: datetime | None = None
-    reversal_position: int = 0
     reversed_by: str | None = None
+    reversal_position: Position = 0
 
 
 class ExpiryReminder(Struct):
     """Points that the vendor announced to lapse on one day, and the points then in our lots of that day."""
 
     expires_on: date
-    claimed: Decimal
-    held: Decimal
-    at: datetime
-    position: int
+    claimed: Annotated[Decimal, "points last announced to lapse on that day"]
+    held: Annotated[Decimal, "points that the lots of that day held then"]
+    claimed_at: datetime
+    position: Position
 
 
 class Account(Struct, dict=True):

@@ -20,7 +20,7 @@ def make_adjustment(account: Account, fact: AdjustmentMade, occurrence: Occurren
     entry = account.adjustments.setdefault(fact.adjustment, Adjustment(fact.adjustment))
     if entry.made_at is not None:
         return
-    entry.points, entry.adopted, entry.by = fact.points, fact.adopted, fact.by
+    entry.points, entry.adopted, entry.made_by = fact.points, fact.adopted, fact.by
     entry.made_at, entry.position = occurrence.occurred_at, occurrence.position
     if entry.reversed_at is not None:  # the reversal came first: together they change nothing
         return

@@ -5,7 +5,7 @@ from projections.accounts.account import ZERO, Account, Lot
 from projections.accounts.classes import class_columns
 from projections.accounts.tables import AccountRow, AdjustmentRow, LotRow, PromiseRow, ReminderRow
 from projections.programme_terms import programme_ref
-from projections.tables import row_from
+from projections.tables import Row, row_from
 
 
 def account_row(account: Account, holder: str) -> AccountRow:
@@ -28,28 +28,35 @@ def account_row(account: Account, holder: str) -> AccountRow:
     )
 
 
-def lot_rows(account: Account) -> list[LotRow]:
-    """Build the rows of all lots of an account."""
-    programme = account.__dict__.get("programme_ref")  # the same text each time: rows are first compared by identity
-    if programme is None:
-        programme = account.__dict__["programme_ref"] = programme_ref(account.account_id, account.programme)
-    return [lot_row(account, lot, programme) for lot in account.lots.values()]
+def lot_rows(account: Account) -> list[Row]:
+    """Build the rows of all lots of an account.
+
+    A lot keeps its row until a field changes. So the costs of a fact do not grow with the number of the holder's lots.
+    """
+    programme = programme_ref(account.account_id, account.programme)
+    rows = []
+    for lot in account.lots.values():
+        row = lot.__dict__.get("row")
+        if row is None or row.account_id != account.account_id:
+            row = lot.__dict__["row"] = lot_row(account, lot, programme)
+        rows.append(row)
+    return rows
 
 
-def lot_row(account: Account, lot: Lot, programme: str) -> LotRow:
+def lot_row(account: Account, lot: Lot, programme: str) -> Row:
     """Build the row of a lot. `programme` has the form source:org:programme."""
     return row_from(lot, LotRow, account_id=account.account_id, programme=programme, unit=account.unit)
 
 
-def adjustment_rows(account: Account) -> list[AdjustmentRow]:
+def adjustment_rows(account: Account) -> list[Row]:
     made = account.adjustments.values()
-    return [row_from(one, AdjustmentRow, account_id=account.account_id, made_by=one.by) for one in made]
+    return [row_from(one, AdjustmentRow, account_id=account.account_id) for one in made]
 
 
-def promise_rows(account: Account) -> list[PromiseRow]:
+def promise_rows(account: Account) -> list[Row]:
     return [row_from(promise, PromiseRow, account_id=account.account_id) for promise in account.pending.values()]
 
 
-def reminder_rows(account: Account) -> list[ReminderRow]:
+def reminder_rows(account: Account) -> list[Row]:
     reminders = account.reminders.values()
-    return [row_from(one, ReminderRow, account_id=account.account_id, claimed_at=one.at) for one in reminders]
+    return [row_from(one, ReminderRow, account_id=account.account_id) for one in reminders]

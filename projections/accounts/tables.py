@@ -4,7 +4,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, NamedTuple
 
-from projections.tables import Identifier, Position, SqlType, Table
+from projections.accounts.account import Adjustment, ExpiryReminder, Lot, PendingPromise
+from projections.tables import Identifier, Position, Table
 
 
 class AccountRow(NamedTuple):
@@ -68,28 +69,10 @@ ACCOUNTS = Table(
 )
 
 
-class LotRow(NamedTuple):
+class LotRow(Lot, kw_only=True):
     account_id: Identifier
     programme: Annotated[Identifier, "source:org:programme"]
     unit: Identifier
-    lot_id: Identifier
-    origin: str
-    points: Decimal
-    remaining: Annotated[Decimal, SqlType("numeric CHECK (remaining >= 0)")]
-    redeemed: Decimal
-    sent: Decimal
-    removed: Decimal
-    expired: Decimal
-    returned: Decimal
-    expires_on: date | None
-    lapses_at: datetime | None
-    earned_at: datetime
-    promotion: str | None
-    bill: str | None
-    bill_number: str | None
-    asserted: bool
-    rule: Annotated[str | None, "version of the terms that gave the day; null if the vendor gave it, or nothing did"]
-    position: Position
 
 
 LOTS = Table(
@@ -105,20 +88,8 @@ LOTS = Table(
 )
 
 
-class PromiseRow(NamedTuple):
+class PromiseRow(PendingPromise, kw_only=True):
     account_id: Identifier
-    promise_id: Identifier
-    points: Decimal
-    remaining: Annotated[Decimal, "still to come"]
-    converted: Decimal
-    cancelled: Decimal
-    returned: Annotated[Decimal, "converted points that were taken back later"]
-    converts_on: date | None
-    external: Annotated[bool, "converted on the vendor's trigger, not on a day"]
-    bill: str | None
-    bill_number: str | None
-    promised_at: datetime
-    position: Position
 
 
 PROMISES = Table(
@@ -130,29 +101,15 @@ PROMISES = Table(
 )
 
 
-class AdjustmentRow(NamedTuple):
+class AdjustmentRow(Adjustment, kw_only=True):
     account_id: Annotated[Identifier, "present account of the points"]
-    adjustment: Identifier
-    points: Annotated[Decimal, "above zero: added"]
-    adopted: Annotated[bool, "it accepted the vendor's claim"]
-    made_at: Annotated[datetime | None, "null if only the reversal was recorded"]
-    made_by: Annotated[str | None, "an API key"]
-    reversed_at: datetime | None
-    reversed_by: str | None
-    position: Position
-    reversal_position: Position
 
 
 ADJUSTMENTS = Table("adjustments", AdjustmentRow, key=("account_id", "adjustment"), unique_key=True)
 
 
-class ReminderRow(NamedTuple):
+class ReminderRow(ExpiryReminder, kw_only=True):
     account_id: Identifier
-    expires_on: date
-    claimed: Annotated[Decimal, "points last announced to lapse on that day"]
-    held: Annotated[Decimal, "points that the lots of that day held then"]
-    claimed_at: datetime
-    position: Position
 
 
 REMINDERS = Table(

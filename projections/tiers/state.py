@@ -5,6 +5,7 @@ from datetime import date, datetime
 import msgspec
 
 from projections.definition import State
+from projections.tables import Position
 
 
 class TierStay(msgspec.Struct):
@@ -24,7 +25,7 @@ class TierStay(msgspec.Struct):
     gap: bool = False
     contradiction: bool = False
     ended_by_merge: bool = False
-    last_position: int = 0
+    last_position: Position = 0
 
 
 class TierClaim(msgspec.Struct):

@@ -33,23 +33,8 @@ class TierRow(NamedTuple):
     last_position: Position
 
 
-class TierStayRow(NamedTuple):
+class TierStayRow(TierStay, kw_only=True):
     ordinal: int
-    tier: str
-    tier_name: str | None
-    since: datetime | None
-    left_at: datetime | None
-    until: date | None
-    until_unreadable: bool
-    reason: str
-    note: str | None
-    previous: str | None
-    renewals: int
-    renewed_at: datetime | None
-    gap: bool
-    contradiction: bool
-    ended_by_merge: bool
-    last_position: Position
 
 
 CURRENT_COLUMNS = [

@@ -10,7 +10,7 @@ import pytest
 from ledger.database import Connection
 from projections.engine.generations import active_schema
 from projections.registry import PROJECTIONS
-from projections.tables import Column, Identifier, Position, SqlType, Table, columns_of, row_from
+from projections.tables import Column, Identifier, Position, SqlType, StateOnly, Table, columns_of, row_from
 
 READ_COLUMNS = """
     SELECT table_name, column_name, format_type(a.atttypid, a.atttypmod) AS type, is_nullable = 'YES' AS nullable
@@ -67,6 +67,23 @@ def test_a_row_takes_columns_by_name_from_the_state() -> None:
     assert row_from(card, StampRow, cards=["a"], last_position=card.position) == StampRow(
         "capillary:1:2", Decimal(3), date(2024, 5, 1), ["a"], 7
     )
+
+
+class Visit(msgspec.Struct):
+    customer: Identifier | None = None
+    seen: StateOnly[dict[str, int]] = {}
+
+
+class VisitRow(Visit, kw_only=True):
+    visits: Annotated[int, "repeated reports count once"]
+
+
+def test_a_row_type_adds_computed_columns_to_a_state() -> None:
+    assert [column.name for column in columns_of(VisitRow)] == ["customer", "visits"]
+    row = row_from(Visit("capillary:1:2", {"a": 1}), VisitRow, visits=1)
+
+    assert row == ("capillary:1:2", 1)
+    assert row._asdict() == {"customer": "capillary:1:2", "visits": 1}  # type: ignore[attr-defined]
 
 
 def test_a_row_refuses_a_value_for_no_column() -> None:

@@ -2,7 +2,6 @@
 
 import loyalty_verify
 
-from projections.accounts.account import Lot
 from projections.accounts.classes import (
     LOT_COLUMNS,
     MOVEMENTS,
@@ -11,7 +10,7 @@ from projections.accounts.classes import (
     AccountClass,
     class_columns,
 )
-from projections.accounts.tables import AccountRow, LotRow
+from projections.accounts.tables import LOTS, AccountRow
 
 
 def test_the_verifier_has_the_same_classes_and_signs() -> None:
@@ -28,7 +27,7 @@ def test_the_verifier_has_the_same_classes_and_signs() -> None:
 def test_every_class_is_a_column_or_a_part_of_one() -> None:
     assert class_columns({}).keys() < set(AccountRow._fields)
     assert set(AccountClass) - class_columns({}).keys() == {"available", *PROMISE_CLASSES} - {"promised"}
-    assert set(LOT_COLUMNS.values()) < set(LotRow._fields) & set(Lot.__struct_fields__)
+    assert set(LOT_COLUMNS.values()) < set(LOTS.columns)
 
 
 def test_every_class_beside_the_outstanding_points_has_a_movement() -> None:

@@ -238,8 +238,8 @@ def test_a_promise_is_a_row_that_states_its_result() -> None:
     folded = wallet(*days(promised(100, "1", converts=FAR), returned(0, "1", promised=40), converted(50, "1")))
     (row,) = ACCOUNTS.rows("", folded)["promises"]
 
-    assert tuple(map(int, row[2:7])) == (100, 10, 50, 40, 0)
-    assert row[7] == FAR
+    assert (row.points, row.remaining, row.converted, row.cancelled, row.returned) == (100, 10, 50, 40, 0)
+    assert row.converts_on == FAR
 
 
 # ---- what the vendor's own totals prove ------------------------------------------------------------------------------

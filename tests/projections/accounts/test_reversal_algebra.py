@@ -236,8 +236,9 @@ def test_an_expiry_reported_while_in_debt_proves_that_the_debt_was_paid_unseen()
 
 def test_a_promise_is_a_row_that_states_its_result() -> None:
     folded = wallet(*days(promised(100, "1", converts=FAR), returned(0, "1", promised=40), converted(50, "1")))
-    (row,) = ACCOUNTS.rows("", folded)["promises"]
+    (found,) = ACCOUNTS.rows("", folded)["promises"]
 
+    row: Any = found
     assert (row.points, row.remaining, row.converted, row.cancelled, row.returned) == (100, 10, 50, 40, 0)
     assert row.converts_on == FAR
 

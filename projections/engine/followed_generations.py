@@ -1,11 +1,19 @@
-"""The generations that follow the ledger: a connection and a cache of subjects for each of them."""
+"""The generations that follow the ledger: a connection and a cache of subjects for each of them.
 
+The position of every ledger is read by one statement. If it fails or takes too long, each ledger is read by itself for
+a while. So a ledger that cannot be read delays no other.
+"""
+
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from ledger.background import keep_connected
-from ledger.database import Connection, Session, connect, enter_generation
+from ledger.background import LogThrottle, RetryPauses, keep_connected
+from ledger.database import CONNECTION_LOST, Connection, Session, connect, enter_generation
+from ledger.store.ledger_rounds import is_away
+from ledger.store.registry import list_ledgers
 from projections.engine import advance, generations
 from projections.engine.binary_codecs import register_binary_codecs
 from projections.engine.cache import SubjectCache
@@ -14,6 +22,10 @@ from projections.engine.progress import ProjectionProgress
 
 RETRY_SECONDS = 1.0
 STATEMENT_SECONDS_MAX = 60.0  # of any statement: each reads or writes the facts or rows of one batch
+POSITIONS_SECONDS_MAX = 3.0  # for the statement over all ledgers
+POSITION_SECONDS_MAX = 1.0  # for the statement of one ledger
+ONE_BY_ONE_SECONDS = 30.0  # after the statement over all ledgers has failed
+UNREACHABLE_SECONDS_MAX = 60.0  # between two tries of a ledger that cannot be read
 
 # The checkpoint and the tail of each ledger, in one query: most ledgers are idle and need no query of their own.
 READ_POSITIONS = """
@@ -23,6 +35,10 @@ READ_POSITIONS = """
       LEFT JOIN LATERAL (SELECT position FROM ledger.events WHERE ledger_id = l.ledger_id
                           ORDER BY position DESC LIMIT 1) e ON true
      ORDER BY l.ledger_id
+"""
+READ_POSITION = """
+    SELECT $1::int, coalesce((SELECT position FROM checkpoints WHERE ledger_id = $1), 0),
+           coalesce((SELECT position FROM ledger.events WHERE ledger_id = $1 ORDER BY position DESC LIMIT 1), 0)
 """
 
 _log = logging.getLogger(__name__)
@@ -50,6 +66,9 @@ class FollowedGenerations:
     def __init__(self, dsn: str, progress: ProjectionProgress) -> None:
         self._dsn, self._progress = dsn, progress
         self._opened: dict[int, FollowedGeneration] = {}
+        self._one_by_one_until = 0.0  # of time.monotonic()
+        self._unreachable = RetryPauses(RETRY_SECONDS, UNREACHABLE_SECONDS_MAX)
+        self._faults = LogThrottle(_log)
 
     async def follow(self, step: Callable[[Connection], Awaitable[None]]) -> None:
         """Call `step` with a sound connection again and again, until cancelled. Errors are logged and retried."""
@@ -83,6 +102,8 @@ class FollowedGenerations:
 
     async def open(self, number: int) -> FollowedGeneration | None:
         """Return a generation with its connection; None if it has just been dropped."""
+        if number in self._opened and self._opened[number].connection.is_closed():
+            await self.close(number)
         if number not in self._opened:
             session = await connect(self._dsn, search_path="pg_catalog", statement_seconds=STATEMENT_SECONDS_MAX)
             try:
@@ -99,11 +120,54 @@ class FollowedGenerations:
             self._opened[number] = FollowedGeneration(number, session, SubjectCache())
         return self._opened[number]
 
-    async def read_positions(self, followed: FollowedGeneration) -> list[LedgerPosition]:
-        """Read and publish the position of each ledger. Another process may have advanced it."""
-        positions = [LedgerPosition(*row) for row in await followed.connection.fetch(READ_POSITIONS)]
+    def leave(self, number: int) -> None:
+        """Leave a generation's connection and cache to the caller. The next `open` opens others."""
+        del self._opened[number]
+
+    async def read_positions(self, number: int) -> list[LedgerPosition]:
+        """Read and publish the position of each ledger in an opened generation. Another process may have advanced it.
+
+        Ledgers that cannot be read are left out.
+        """
+        if time.monotonic() < self._one_by_one_until:
+            positions = await self._read_one_by_one(number)
+        else:
+            try:
+                async with asyncio.timeout(POSITIONS_SECONDS_MAX):
+                    rows = await self._opened[number].connection.fetch(READ_POSITIONS)
+                positions = [LedgerPosition(*row) for row in rows]
+            except CONNECTION_LOST as error:
+                if not isinstance(error, TimeoutError) and not is_away(error):
+                    raise
+                self._faults.error(number, "each ledger is read by itself: %s", type(error).__name__)
+                self._one_by_one_until = time.monotonic() + ONE_BY_ONE_SECONDS
+                positions = await self._read_one_by_one(number)
         for ledger_id, position, _ in positions:
-            await self._progress.publish(followed.number, ledger_id, position)
+            await self._progress.publish(number, ledger_id, position)
+        return positions
+
+    async def _read_one_by_one(self, number: int) -> list[LedgerPosition]:
+        """Read the position of each ledger. A ledger that cannot be read is tried again after a pause."""
+        followed = await self.open(number)
+        ledgers = [] if followed is None else await list_ledgers(followed.connection)
+        positions = []
+        for ledger in ledgers:
+            followed = await self.open(number)
+            if followed is None or not self._unreachable.is_over((number, ledger)):
+                continue
+            try:
+                async with asyncio.timeout(POSITION_SECONDS_MAX):
+                    row = await followed.connection.fetchrow(READ_POSITION, ledger.ledger_id)
+                assert row is not None
+                positions.append(LedgerPosition(*row))
+            except CONNECTION_LOST as error:
+                if not isinstance(error, TimeoutError) and not is_away(error):
+                    raise
+                self._unreachable.start((number, ledger))
+                self._faults.error(ledger, "ledger %s cannot be reached: %s", ledger.name, type(error).__name__)
+                continue
+            self._unreachable.end((number, ledger))
+            self._faults.recovered(ledger)
         return positions
 
     async def close(self, *numbers: int) -> None:

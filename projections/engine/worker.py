@@ -3,21 +3,24 @@
 - It advances the active generation first. The ready and the retired generation follow one batch at a time. So readers
   notice at most a little lag.
 - A ledger that fails waits, and all other ledgers continue. So does a generation that is not active.
+- A ledger whose batch takes long, for example because its server hangs, is left to a task and a connection of its own.
 - The appender of the same process wakes it (progress.py). It also polls, because another process may have appended.
 
 Its state stands elsewhere: connections and caches in followed_generations.py, reached positions in progress.py.
 """
 
+import asyncio
 import contextlib
 import logging
 
 import asyncpg
 
-from ledger.background import LogThrottle, RetryPauses
+from ledger.background import LogThrottle, RetryPauses, cancel_all
 from ledger.database import CONNECTION_LOST, Connection
 from ledger.errors import RebuildDue
 from ledger.failures import describe_failure
 from ledger.gc_tuning import reduced_gc
+from ledger.store.ledger_rounds import is_away
 from ledger.store.read import tail
 from projections.engine import advance, promotion, store
 from projections.engine.binary_codecs import register_binary_codecs
@@ -33,6 +36,8 @@ RETRY_SECONDS = 1.0
 RETRY_SECONDS_MAX = 60.0  # of a ledger that fails repeatedly
 GENERATION_RETRY_SECONDS = 5.0  # of a generation that is not active, after a failure
 REBUILD_DUE_SECONDS = 300.0  # between two looks at a generation that another version made
+STALL_SECONDS = 3.0  # without a batch; then the next ledgers are advanced beside the ledger
+STALLED_LEDGERS_MAX = 4  # at once
 HOUSEKEEPING_SECONDS = 5.0  # between two runs of housekeeping: dropped generations, parked subjects, changed policies
 
 _log = logging.getLogger(__name__)
@@ -47,11 +52,16 @@ class Projector:
         self._pauses = RetryPauses(RETRY_SECONDS, RETRY_SECONDS_MAX)
         self._housekeeping = RetryPauses(HOUSEKEEPING_SECONDS, HOUSEKEEPING_SECONDS)
         self._faults = LogThrottle(_log)
+        self._batches = 0  # written so far
+        self._stalled: dict[tuple[int, int], asyncio.Task[None]] = {}  # by generation and ledger
 
     async def run(self) -> None:
         """Advance until cancelled. Errors are logged and retried."""
         self._progress.on_append = self._progress.notify
-        await self._generations.follow(self._advance_all)
+        try:
+            await self._generations.follow(self._advance_all)
+        finally:
+            await cancel_all(list(self._stalled.values()))
 
     async def _advance_all(self, connection: Connection) -> None:
         """Advance every ledger of every kept generation by some batches. Without new events, wait for a signal."""
@@ -86,19 +96,57 @@ class Projector:
 
     async def _advance_generation(self, generation: Generation) -> bool:
         """Advance one generation by some batches of every ledger. Return True if there were new events."""
-        followed = await self._generations.open(generation.generation)
+        number = generation.generation
+        followed = await self._generations.open(number)
         if followed is None:
             return False
-        if self._housekeeping.is_due(followed.number):
+        if self._housekeeping.is_due(number):
             await promotion.follow_changes(followed.connection)
         busy = False
         batches_max = BATCHES_PER_LEDGER_MAX if generation.state == "active" else 1
-        for ledger_id, position, end in await self._generations.read_positions(followed):
-            if position < end and self._pauses.is_over((followed.number, ledger_id)):
-                busy = await self._advance_ledger(followed, ledger_id, batches_max) or busy
+        for ledger_id, position, end in await self._generations.read_positions(number):
+            key = (number, ledger_id)
+            if position < end and key not in self._stalled and self._pauses.is_over(key):
+                busy = await self._advance_ledger(number, ledger_id, batches_max) or busy
         return busy
 
-    async def _advance_ledger(self, followed: FollowedGeneration, ledger_id: int, batches_max: int) -> bool:
+    async def _advance_ledger(self, number: int, ledger_id: int, batches_max: int) -> bool:
+        """Advance one ledger by some batches. Return True if there were any. A ledger that stalls is left to a task."""
+        followed = await self._generations.open(number)
+        if followed is None:
+            return False
+        advancing = asyncio.create_task(self._advance_batches(followed, ledger_id, batches_max))
+        try:
+            while True:
+                batches = self._batches
+                await asyncio.wait([advancing], timeout=STALL_SECONDS)
+                if advancing.done():
+                    return advancing.result()
+                if batches == self._batches and len(self._stalled) < STALLED_LEDGERS_MAX:
+                    break
+        except BaseException:
+            advancing.cancel()
+            await asyncio.wait([advancing])
+            raise
+        self._faults.error((number, ledger_id), "projections of ledger %s take long: others go on", ledger_id)
+        self._generations.leave(number)
+        self._stalled[number, ledger_id] = asyncio.create_task(self._finish(followed, ledger_id, advancing))
+        return True
+
+    async def _finish(self, followed: FollowedGeneration, ledger_id: int, advancing: "asyncio.Task[bool]") -> None:
+        """Wait for the batch of a ledger that stalled, and close its connection."""
+        key = (followed.number, ledger_id)
+        try:
+            await advancing
+        except Exception as error:
+            self._pauses.start(key)
+            self._faults.error(key, "projections of ledger %s wait: %s", ledger_id, describe_failure(error))
+        finally:
+            advancing.cancel()
+            await followed.connection.close()
+            del self._stalled[key]
+
+    async def _advance_batches(self, followed: FollowedGeneration, ledger_id: int, batches_max: int) -> bool:
         """Advance one ledger by some batches. Return True if there were any.
 
         A ledger that fails is retried after a pause, which doubles with each failure. Other ledgers continue.
@@ -111,10 +159,13 @@ class Projector:
                 async for position in positions:
                     await self._progress.publish(followed.number, ledger_id, position)
                     batches += 1
+                    self._batches += 1
                     if batches == batches_max:
                         break
         except Exception as error:
-            is_lost = followed.connection.is_closed() or isinstance(error, (RebuildDue, *CONNECTION_LOST))
+            is_lost = followed.connection.is_closed() or (
+                isinstance(error, (RebuildDue, *CONNECTION_LOST)) and not is_away(error)
+            )
             if not is_lost or isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
                 seconds = self._pauses.start((followed.number, ledger_id))
                 _log.error("projections of ledger %s wait %g s: %s", ledger_id, seconds, describe_failure(error))
@@ -134,7 +185,7 @@ async def watch_positions(dsn: str, progress: ProjectionProgress) -> None:
         await generations.list_kept(connection)
         followed = await generations.open(progress.reader_generation or progress.active_generation)
         if followed is not None:
-            await generations.read_positions(followed)
+            await generations.read_positions(followed.number)
         await progress.wait_for_signal(POLL_SECONDS)
 
     await generations.follow(look)

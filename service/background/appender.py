@@ -1,8 +1,11 @@
 """Group commit: requests put deliveries in queues, and a few lanes append them, one transaction for each batch.
 
 Each ledger has its own queue. A lane takes the next batch of a ledger, appends it, and puts the ledger at the end of
-the queue. Two lanes never serve one ledger at once. So a ledger that waits for its lock or for a large commit delays at
-most one lane. Other ledgers are not delayed.
+the queue. Two lanes never serve one ledger at once. A ledger may wait for its lock, for a large commit or for a server
+that hangs. Two rules keep such ledgers from delaying others:
+
+- If a commit takes over SLOW_SECONDS, another lane takes the place of its lane.
+- A ledger whose last commit took that long is served by lanes for slow ledgers, until a commit is fast again.
 
 A request is answered only after the commit of its events (invariant 1). During one commit the next batch gathers by
 itself. No timer delays a commit: it would leave the database idle while deliveries arrive, and the reader idle while
@@ -28,7 +31,9 @@ from ledger.spans import SpanLink
 from ledger.store.append import AppendResult, append_replicated
 from service.monitoring.instruments import Instruments
 
-LANES = 4  # database connections
+LANES = 4  # that serve at once, each on a database connection. As many serve slow ledgers
+SLOW_SECONDS = 0.5  # of a commit
+REPLACED_LANES_MAX = 12  # that still wait for a slow commit
 EVENTS_PER_COMMIT_MAX = 500
 BYTES_PER_COMMIT_MAX = 8 * 1024 * 1024
 PERSONS_PER_COMMIT_MAX = 1_000  # a delivery with more is committed alone, so that no other fails with it
@@ -80,7 +85,7 @@ class DeliveryQueue:
 
 
 class Lane:
-    """One connection for appending, opened on first use."""
+    """One connection for appending, opened on first use. An idle lane serves the next batch of any ledger."""
 
     def __init__(self, dsn: str, vault: Vault) -> None:
         self._dsn = dsn
@@ -108,6 +113,10 @@ class Lane:
         """Close the connection, if it is open."""
         await self._kept.close()
 
+    def drop(self) -> None:
+        """End the connection at once, if it is open."""
+        self._kept.drop()
+
     async def _open_session(self) -> Session:
         """Connect, and drop the cached keys of persons: after a failover the database may lack the newest of them."""
         session = await connect(self._dsn, role="loyalty_ingest", lock_seconds_max=LOCK_SECONDS_MAX)
@@ -124,9 +133,13 @@ class Appender:
         self._on_append = on_append
         self._instruments = instruments or Instruments()
         self._instruments.append_waiting.set_function(lambda: self._count)
-        self._lanes = [Lane(dsn, vault) for _ in range(LANES)]
+        self._dsn, self._vault = dsn, vault
+        self._idle_lanes: list[Lane] = []
+        self._replaced_lanes = 0
         self._queues: dict[int, DeliveryQueue] = {}  # of ledgers with deliveries that wait or are being appended
         self._ledgers_due: asyncio.Queue[int] = asyncio.Queue()  # ledgers that wait for a lane
+        self._slow_ledgers_due: asyncio.Queue[int] = asyncio.Queue()
+        self._slow_ledgers: set[int] = set()
         self._count = self._size = 0  # of all queues
         self.is_in_doubt = False  # True if the last commit failed: the database may not be able to commit
 
@@ -150,34 +163,63 @@ class Appender:
                 raise LedgerUnavailable("too many deliveries wait")
         if queue is None:
             queue = self._queues[ledger_id] = DeliveryQueue()
-            self._ledgers_due.put_nowait(ledger_id)
+            self._await_lane(ledger_id)
         queue.put(waiting)
         self._count += 1
         self._size += size
 
     async def run(self) -> None:
         """Append until cancelled. Deliveries that wait then are appended by `drain`."""
-        async with asyncio.TaskGroup() as lanes:
-            for lane in self._lanes:
-                lanes.create_task(self._serve_queues(lane))
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(LANES):
+                tasks.create_task(self._serve_ledgers(tasks))
+                tasks.create_task(self._serve_slow_ledgers())
 
     async def drain(self) -> None:
         """Append the waiting deliveries and close the connections. It is the last step before the process ends."""
-        async with asyncio.TaskGroup() as lanes:
-            for lane in self._lanes:
-                lanes.create_task(self._drain_lane(lane))
+        ledgers = deque(self._queues)  # a cancelled task may have taken a ledger and appended nothing
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(LANES):
+                tasks.create_task(self._drain(ledgers))
+        for lane in self._idle_lanes:
+            await lane.close()
 
-    async def _drain_lane(self, lane: Lane) -> None:
-        while not self._ledgers_due.empty():
-            await self._serve_next(lane, self._ledgers_due.get_nowait())
-        await lane.close()
+    async def _drain(self, ledgers: deque[int]) -> None:
+        while ledgers:
+            ledger_id = ledgers.popleft()
+            while ledger_id in self._queues:
+                await self._serve_next(ledger_id)
 
-    async def _serve_queues(self, lane: Lane) -> None:
+    async def _serve_ledgers(self, tasks: asyncio.TaskGroup) -> None:
+        """Serve one ledger after the other. A commit that is slow goes on beside the next ones."""
         while True:
-            await self._serve_next(lane, await self._ledgers_due.get())
+            ledger_id = await self._ledgers_due.get()
+            serving = tasks.create_task(self._serve_next(ledger_id))
+            ended, _ = await asyncio.wait([serving], timeout=SLOW_SECONDS)
+            if ended:
+                continue
+            if self._replaced_lanes < REPLACED_LANES_MAX:
+                self._replaced_lanes += 1
+                serving.add_done_callback(self._end_replaced_lane)
+            else:
+                await asyncio.wait([serving])
 
-    async def _serve_next(self, lane: Lane, ledger_id: int) -> None:
+    def _end_replaced_lane(self, _: "asyncio.Task[None]") -> None:
+        self._replaced_lanes -= 1
+
+    async def _serve_slow_ledgers(self) -> None:
+        while True:
+            await self._serve_next(await self._slow_ledgers_due.get())
+
+    def _await_lane(self, ledger_id: int) -> None:
+        """Let a ledger wait for the next lane of its kind."""
+        due = self._slow_ledgers_due if ledger_id in self._slow_ledgers else self._ledgers_due
+        due.put_nowait(ledger_id)
+
+    async def _serve_next(self, ledger_id: int) -> None:
         """Append the next batch of a ledger. The ledger's other deliveries follow, whatever happens to this batch."""
+        begun = time.monotonic()
+        lane = self._idle_lanes.pop() if self._idle_lanes else Lane(self._dsn, self._vault)
         queue = self._queues[ledger_id]
         batch = queue.take_batch()
         self._count -= len(batch)
@@ -185,8 +227,16 @@ class Appender:
         try:
             await self._commit(lane, ledger_id, batch)
         finally:
+            if len(self._idle_lanes) < LANES:
+                self._idle_lanes.append(lane)
+            else:
+                lane.drop()
+            if time.monotonic() - begun > SLOW_SECONDS:
+                self._slow_ledgers.add(ledger_id)
+            else:
+                self._slow_ledgers.discard(ledger_id)
             if queue.waiting:
-                self._ledgers_due.put_nowait(ledger_id)
+                self._await_lane(ledger_id)
             else:
                 del self._queues[ledger_id]
 

@@ -3,12 +3,14 @@
 import logging
 
 from ledger.background import keep_connected
-from ledger.database import Connection
+from ledger.database import Session
 from ledger.privacy.vault import Vault
-from ledger.store.registry import list_ledgers
+from ledger.store.ledger_rounds import LedgerRounds
+from ledger.store.registry import Ledger, list_ledgers
 from service.audit.attestation import attest
 
 CHECK_SECONDS_MAX = 60.0
+STEP_SECONDS_MAX = 6 * 3600.0  # for one ledger: all its rows are read
 
 # A ledger is not due if its own attestations are its only new events.
 DUE = """
@@ -28,11 +30,14 @@ async def attest_on_schedule(dsn: str, vault: Vault, hours: float) -> None:
     Several services on one database may attest twice at once. That does no harm.
     """
     seconds = hours * 3600
-
-    async def attest_due_ledgers(connection: Connection) -> None:
-        for ledger in await list_ledgers(connection):
-            if await connection.fetchval(DUE, ledger.ledger_id, seconds):
-                await attest(connection, vault, ledger)
-
     pause = min(CHECK_SECONDS_MAX, seconds / 4)
+    rounds = LedgerRounds("attesting", _log, retry_seconds=pause, step_seconds_max=STEP_SECONDS_MAX)
+
+    async def attest_if_due(connection: Session, ledger: Ledger) -> None:
+        if await connection.fetchval(DUE, ledger.ledger_id, seconds):
+            await attest(connection, vault, ledger)
+
+    async def attest_due_ledgers(connection: Session) -> None:
+        await rounds.run(connection, await list_ledgers(connection), attest_if_due)
+
     await keep_connected("attesting", dsn, attest_due_ledgers, log=_log, retry_seconds=pause, pause_seconds=pause)

@@ -11,10 +11,11 @@ import logging
 import time
 
 from ledger.background import keep_connected
-from ledger.database import Connection
+from ledger.database import Connection, Session
 from ledger.errors import LedgerError, NotOurs, Unsealable
 from ledger.merkle import TILE_WIDTH, Frontier
 from ledger.store import read
+from ledger.store.ledger_rounds import LOCK_SECONDS_MAX, LedgerRounds
 from ledger.store.registry import Ledger, list_ledgers
 from ledger.transparency import tree_heads
 from ledger.transparency.signer import Signer
@@ -27,6 +28,7 @@ from service.settings import Settings
 POLL_SECONDS = 0.5
 RECONNECT_SECONDS = 2.0
 RETRY_SECONDS = 10.0  # of a ledger that cannot be sealed
+STEP_SECONDS_MAX = 10.0  # for one ledger in a round. Then the other ledgers are sealed first
 STATEMENT_SECONDS_MAX = 30.0  # for one statement, which reads or writes some tiles or entries
 SIGNED_ELSEWHERE_SECONDS = 120.0  # a checkpoint overdue by this time means that nobody signs
 NOT_ALLOWED_SECONDS = 600.0  # until the right to seal is checked again
@@ -50,6 +52,7 @@ class Sealer:
         self._wrong_ledgers: set[int] = set()  # ledgers with a wrong tile; they are not signed
         self._idle_rounds = 0
         self._may_seal = False
+        self._rounds = LedgerRounds("sealing", _log, retry_seconds=RETRY_SECONDS, step_seconds_max=STEP_SECONDS_MAX)
         self._refusals: dict[int, tuple[str, float]] = {}  # the last reported problem of a ledger, and its time
         self._unsealed: dict[int, tuple[int, float]] = {}  # last checkpoint, and when this process first saw it
 
@@ -66,6 +69,7 @@ class Sealer:
                 on_connect=self._begin,
                 search_path="pg_catalog",
                 statement_seconds=STATEMENT_SECONDS_MAX,
+                lock_seconds_max=LOCK_SECONDS_MAX,
             )
         finally:
             await self._publisher.close()
@@ -75,7 +79,7 @@ class Sealer:
         self._frontiers.clear()
         self._may_seal = bool(await connection.fetchval(MAY_SEAL))
 
-    async def _seal_all(self, connection: Connection) -> None:
+    async def _seal_all(self, connection: Session) -> None:
         """Seal the next block of every ledger. If there is none, hash an old tile again, and pause."""
         if not self._may_seal:
             _log.warning("nothing is sealed here: this role of the database may not; loyalty_service may")
@@ -83,11 +87,11 @@ class Sealer:
             await self._begin(connection)
             return
         ledgers = await list_ledgers(connection)
-        busy = [await self._seal_next(connection, ledger) for ledger in ledgers]
+        busy = await self._rounds.run(connection, ledgers, self._seal_next)
         if not any(busy):
             if ledgers:
                 self._idle_rounds += 1
-                await self._recheck(connection, ledgers[self._idle_rounds % len(ledgers)])
+                await self._rounds.run(connection, [ledgers[self._idle_rounds % len(ledgers)]], self._recheck)
             await asyncio.sleep(POLL_SECONDS)
 
     async def _seal_next(self, connection: Connection, ledger: Ledger) -> bool:

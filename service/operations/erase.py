@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ledger.background import keep_connected
-from ledger.database import Connection
+from ledger.database import Connection, Session
 from ledger.errors import SubjectUnknown
 from ledger.privacy.vault import Vault
+from ledger.store.ledger_rounds import LOCK_SECONDS_MAX, LedgerRounds
 from ledger.store.registry import Ledger, list_ledgers
 from projections.accounts import ACCOUNTS, Wallet
 from projections.engine.groups import connected_components, groups_of
@@ -20,6 +21,7 @@ from service.operations.record import Planned, build_event, record_plan
 
 POLL_SECONDS = 2.0
 STATEMENT_SECONDS_MAX = 30.0
+STEP_SECONDS_MAX = 30.0  # for the requests of one ledger in a round
 CUSTOMERS_PER_POLL = 100
 
 ERASE_PERSON = "SELECT ledger.erase_person($1, $2)"
@@ -123,13 +125,18 @@ async def erase_on_request(dsn: str, vault: Vault) -> None:
     is erased too, such as the vendor's report of the deletion.
     """
 
-    async def look(connection: Connection) -> None:
-        for ledger in await list_ledgers(connection):
-            await erase_requested(connection, vault, ledger)
+    subject = "erasing on request"
+    rounds = LedgerRounds(subject, _log, retry_seconds=POLL_SECONDS, step_seconds_max=STEP_SECONDS_MAX)
+
+    async def erase_next(connection: Session, ledger: Ledger) -> int:
+        return await erase_requested(connection, vault, ledger)
+
+    async def look(connection: Session) -> None:
+        await rounds.run(connection, await list_ledgers(connection), erase_next)
 
     await keep_connected(
-        "erasing on request", dsn, look, log=_log, retry_seconds=POLL_SECONDS, pause_seconds=POLL_SECONDS,
-        statement_seconds=STATEMENT_SECONDS_MAX,
+        subject, dsn, look, log=_log, retry_seconds=POLL_SECONDS, pause_seconds=POLL_SECONDS,
+        statement_seconds=STATEMENT_SECONDS_MAX, lock_seconds_max=LOCK_SECONDS_MAX,
     )  # fmt: skip
 
 

@@ -67,28 +67,34 @@ Total = NotRequired[Annotated[int, Meta(description="The number of items of all 
 
 def list_handler(row_list: RowList, parameters: dict[str, Parameter[Any]], sort: Parameter[str | None]) -> Any:
     """Return the handler of a list."""
-    show: ShowRows = show_accounts if row_list.projection is ACCOUNTS else partial(show_rows, table=row_list.table.name)
+    show = show_of(row_list)
 
     async def list_rows(request: web.Request) -> web.StreamResponse:
         values = {name: value for name, one in parameters.items() if (value := one.of(request)) is not None}
-        order = _order(row_list, values, sort.of(request))
-        after = _parse_key(order, CURSOR.of(request))
+        order = choose_order(row_list, values, sort.of(request))
+        after = parse_key(order, CURSOR.of(request))
         format_wanted = _format(request)
         if format_wanted != "json":
             return await _export(request, row_list, show, values, order, after, format_wanted)
         limit = LIMIT.of(request)
         async with open_query(request, heavy=TOTAL.of(request)) as query:
-            asked = await _ask(query, row_list, values, order)
+            asked = await ask_list(query, row_list, values, order)
             page = await read_page(query, row_list, show, asked, after, limit)
             total = {"total": await count_items(query, row_list, show, asked)} if TOTAL.of(request) else {}
-            following = None if page.following is None else _encode_key(order, page.following)
+            following = None if page.following is None else encode_key(order, page.following)
             return page_response(request, page.items, following, **total, **await freshness(query))
 
     list_rows.__name__ = f"list_{row_list.table.name}"
     return list_rows
 
 
-async def _ask(query: QueryContext, row_list: RowList, values: dict[str, Any], order: ListOrder) -> ListRequest:
+def show_of(row_list: RowList) -> ShowRows:
+    """Return the function that shows rows of a list as they are at the time of the query."""
+    return show_accounts if row_list.projection is ACCOUNTS else partial(show_rows, table=row_list.table.name)
+
+
+async def ask_list(query: QueryContext, row_list: RowList, values: dict[str, Any], order: ListOrder) -> ListRequest:
+    """Return the request of a list as of now. Names in filters are resolved to references."""
     zones = TimeZones(await read_terms(query.connection, query.ledger.ledger_id))
     return ListRequest(await resolve_references(query, row_list, values), order, clock.now(), zones)
 
@@ -122,7 +128,7 @@ async def _export(
     )
     async with context.heavy_query_shares.take(ledger.ledger_id):
         async with lend() as query:
-            asked = await _ask(query, row_list, values, order)
+            asked = await ask_list(query, row_list, values, order)
         await response.prepare(request)
         if format_wanted == "csv":
             await send(request, response, csv_line(columns))
@@ -150,18 +156,19 @@ def _format(request: web.Request) -> str:
     return wanted or {CSV: "csv", NDJSON: "ndjson"}.get(accepted, "json")
 
 
-def _order(row_list: RowList, values: dict[str, Any], wanted: str | None) -> ListOrder:
+def choose_order(row_list: RowList, values: dict[str, Any], wanted: str | None) -> ListOrder:
     """Return the wanted order, or that of the index which serves the first filter with one."""
     implied = [one.order for one in row_list.filters if one.order is not None and one.name in values]
     name = wanted or (implied[0] if implied else row_list.orders[0].name)
     return next(order for order in row_list.orders if order.name == name)
 
 
-def _encode_key(order: ListOrder, key: Key) -> str:
+def encode_key(order: ListOrder, key: Key) -> str:
+    """Return the cursor of a key."""
     return encode_cursor(order.name, *(str(part) if isinstance(part, Decimal) else part for part in key))
 
 
-def _parse_key(order: ListOrder, cursor: list[Any] | None) -> Key | None:
+def parse_key(order: ListOrder, cursor: list[Any] | None) -> Key | None:
     """Parse a cursor of a list. Raises RequestInvalid for the cursor of another list or order."""
     if cursor is None:
         return None
@@ -190,7 +197,8 @@ def _parse_points(given: str | None, name: str) -> Decimal | None:
         raise RequestInvalid(f"`{name}` must be a number of points, such as 100 or -12.5") from None
 
 
-def _parameter(one: Filter) -> Parameter[Any]:
+def filter_parameter(one: Filter) -> Parameter[Any]:
+    """Return the parameter that takes the value of a filter."""
     if one.kind == "flag":
         return Parameter(one.name, one.description, _parse_optional_flag, {"type": "boolean"})
     if one.kind == "points":
@@ -214,7 +222,7 @@ def item_type(row_list: RowList) -> Any:
 
 
 def _operation(row_list: RowList) -> Operation:
-    parameters = {one.name: _parameter(one) for one in row_list.filters}
+    parameters = {one.name: filter_parameter(one) for one in row_list.filters}
     names = [order.name for order in row_list.orders]
     sort: Parameter[str | None] = Parameter("sort", "The order of the items.", lambda given, _: given, STRING)
     if len(names) > 1:

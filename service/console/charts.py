@@ -14,6 +14,7 @@ WIDTH, HEIGHT = 1_000, 200
 BAR_WIDTH = 100
 COLUMNS = 1_000  # at most this many steps are drawn: more than a screen has pixels
 LABELS = 4
+SHADES = 4
 
 
 class StepChart(NamedTuple):
@@ -70,6 +71,37 @@ def _thin(points: Any) -> list[tuple[float, Decimal]]:
         numbers = {0, balances.index(min(balances)), balances.index(max(balances)), len(column) - 1}
         kept += [column[number] for number in sorted(numbers)]
     return kept
+
+
+class Stay(NamedTuple):
+    """One interval on a timeline: its label, its shade, where it begins, and its width."""
+
+    label: str
+    shade: int
+    start: float
+    width: float
+    since: datetime
+    until: datetime
+
+
+def stays_timeline(stays: Sequence[Mapping[str, Any]], until: datetime) -> list[Stay]:
+    """Lay out the tiers that a customer was in, from the first one to `until`. Each tier has one shade."""
+    known = [stay for stay in stays if stay["since"] is not None and stay["since"] < until]
+    if not known:
+        return []
+    begins = min(stay["since"] for stay in known)
+    span = (until - begins).total_seconds()
+    tiers = sorted({stay["tier"] for stay in known})
+    laid = []
+    for stay in known:
+        left = min(stay["left_at"] or until, until)
+        start = WIDTH * (stay["since"] - begins).total_seconds() / span
+        width = WIDTH * max(0.0, (left - stay["since"]).total_seconds()) / span
+        shade = tiers.index(stay["tier"]) % SHADES
+        laid.append(
+            Stay(stay["tier_name"] or stay["tier"], shade, round(start, 1), round(width, 1), stay["since"], left)
+        )
+    return laid
 
 
 def lot_bar(lot: Mapping[str, Any], largest: Decimal) -> list[BarPart]:

@@ -10,7 +10,15 @@ from ledger.decimals import format_decimal
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
-SHORT_CHARACTERS_MAX = 20
+SHORT_CHARACTERS_MAX = 26
+# How a state looks: good, bad, or in need of attention. Other states are neutral.
+STATE_LOOKS = {
+    **dict.fromkeys(
+        ("completed", "fulfilled", "redeemed", "captured", "posted", "linked", "achieved", "active"), "good"
+    ),
+    **dict.fromkeys(("failed", "due", "received-only", "rejected"), "bad"),
+    **dict.fromkeys(("cancelled", "expired", "initiated", "pending", "rolled_back", "partly_redeemed"), "warn"),
+}
 CAPITAL_INSIDE = re.compile(r"(?<!^)[A-Z]")
 
 
@@ -41,6 +49,11 @@ def format_day(day: date | None) -> str:
 def format_fact(kind: str) -> str:
     """Write the kind of a fact as words, such as "Transfer sent" for TransferSent."""
     return CAPITAL_INSIDE.sub(lambda letter: f" {letter[0].lower()}", kind)
+
+
+def state_look(state: Any) -> str:
+    """Return the class of a state's badge."""
+    return STATE_LOOKS.get(str(state).lower(), "")
 
 
 def shorten(text: str) -> str:

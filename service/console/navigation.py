@@ -16,6 +16,7 @@ class Screen(NamedTuple):
 
 SCREENS = (
     Screen("/console", "Search"),
+    Screen("/console/lists", "Lists"),
     Screen("/console/reconciliation", "Reconciliation"),
     Screen("/console/finance", "Finance"),
     Screen("/console/ledger", "Ledger"),

@@ -19,6 +19,7 @@ from service.console.formats import (
     format_text,
     format_time,
     shorten,
+    state_look,
 )
 from service.console.navigation import SCREENS
 from service.console.tables import FORMATS, PageTable, table_csv, table_json
@@ -102,6 +103,7 @@ def _make_environment() -> jinja2.Environment:
         "fact": format_fact,
         "show": format_text,
         "short": shorten,
+        "look": state_look,
     }
     environment.filters.update(filters)
     environment.globals.update(href=console_href, asset=asset_href)

@@ -12,7 +12,7 @@ FORMATS = ("csv", "json")
 
 class PageColumn(NamedTuple):
     """One column. `kind` decides how a cell looks: text, any, number, points, signed, time, day, code, short, event,
-    flag, prose, list or bar.
+    flag, state, prose, list or bar.
     """
 
     name: str  # of the field in CSV and JSON
@@ -22,7 +22,10 @@ class PageColumn(NamedTuple):
 
 
 class PageTable(NamedTuple):
-    """Rows with their columns. `empty` explains why there is no row."""
+    """Rows with their columns. `empty` explains why there is no row.
+
+    A page shows the first `shown` rows and the link `more`; a file holds all of them.
+    """
 
     name: str
     caption: str
@@ -31,6 +34,8 @@ class PageTable(NamedTuple):
     empty: str
     next_cursor: str | None = None
     note: str = ""
+    shown: int | None = None
+    more: str | None = None  # address of all rows
 
 
 def table_csv(table: PageTable) -> bytes:

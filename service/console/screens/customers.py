@@ -6,23 +6,24 @@ from typing import Any
 from aiohttp import web
 
 from ledger.errors import RequestInvalid, SubjectUnknown
-from projections.registry import PROJECTIONS
 from service.api.requests.open_query import open_query
 from service.console.admission import page
-from service.console.links import account_link, subject_link
-from service.console.pages import Page
+from service.console.links import account_link
+from service.console.pages import Page, console_href
+from service.console.row_columns import PROJECTION_OF_TABLE, column_title, row_table_columns
 from service.console.tables import PageColumn, PageTable
 from service.console.times import TIMES, parse_times
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.customers import find_survivor, load_customer
 from service.queries.freshness import freshness
+from service.queries.list_catalogue import LISTS
 from service.queries.references import expand_reference
 from service.queries.subjects import ROWS_MAX
 
-PATH_OF_TABLE = {one.tables[0].name: one.path for one in PROJECTIONS}
-SHOWN_ROWS = 100
-COLUMNS_MAX = 9
+SHOWN_ROWS = 6
+LATEST_EVENTS = 8
+LISTED = frozenset(one.path for one in LISTS)
 ACCOUNT_COLUMNS = (
     PageColumn("id", "Account", "code", lambda row: account_link(row["id"])),
     PageColumn("programme", "Programme", "code"),
@@ -33,15 +34,8 @@ ACCOUNT_COLUMNS = (
     PageColumn("drift", "Drift", "signed"),
     PageColumn("last_at", "Last event", "time"),
 )
-# The columns that matter first, by table. Other tables show their first columns.
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "tiers": ("programme", "tier", "tier_name", "since", "until", "reason", "previous", "renewals"),
-    "coupons": ("code", "series", "status", "issued_at", "valid_until", "redeemed_count", "redemptions_left"),
-    "order_items": ("order_id", "description", "status", "points_paid", "hold", "refund", "refund_due", "refunded"),
-    "transfers": ("sender", "receiver", "status", "points", "initiated_at", "received_at"),
-    "bills": ("number", "bill_type", "status", "amount", "store"),
-}
-HIDDEN = frozenset(("id", "customer", "previous_owners", "last_position", "ledger_id"))
+# The tables that people look for first.
+FIRST = ("tiers", "coupons", "order_items", "transfers", "reward_redemptions", "badges", "bills")
 SIDE = ("status", "loyalty_type", "source", "joined_at", "store", "identifiers", "subscriptions", "erased_at")
 
 
@@ -57,12 +51,17 @@ async def show_customer(request: web.Request) -> Page:
         survivor = await find_survivor(query, customer, times)
         fresh = await freshness(query, times)
     own = next((row for row in rows_by_table.get("customers") or () if row["id"] == customer), None)
-    tables = [_accounts_table(rows_by_table.pop("accounts") or [])]
-    tables += [_table(name, rows) for name, rows in rows_by_table.items() if rows and name != "customers"]
+    tables = [_accounts_table(rows_by_table.get("accounts") or [])]
+    names = sorted(rows_by_table, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    for table in names:
+        rows = rows_by_table[table]
+        if rows and table not in ("accounts", "customers"):
+            tables.append(_table(table, rows, customer, times))
     values = {
         "customer": customer,
         "survivor": survivor,
         "side": {name: own[name] for name in SIDE} if own else {},
+        "recent": _latest_positions(rows_by_table),
         "merged_from": own["merged_from"] if own else [],
         "late": [name for name, rows in rows_by_table.items() if rows is None],
         "times": times,
@@ -83,24 +82,23 @@ async def _find(query: QueryContext, name: str, times: AsOfQuery) -> dict[str, d
     return found
 
 
+def _latest_positions(rows_by_table: Mapping[str, list[dict[str, Any]] | None]) -> list[int]:
+    """Return the positions of the customer's latest events, newest first."""
+    positions = {row.get("last_position") for rows in rows_by_table.values() for row in rows or ()}
+    return sorted((position for position in positions if position), reverse=True)[:LATEST_EVENTS]
+
+
 def _accounts_table(rows: Sequence[dict[str, Any]]) -> PageTable:
     empty = "This customer has no account up to this time: no event credited points by then."
     return PageTable("accounts", "Accounts", ACCOUNT_COLUMNS, rows[:ROWS_MAX], empty)
 
 
-def _table(name: str, rows: Sequence[dict[str, Any]]) -> PageTable:
+def _table(name: str, rows: Sequence[dict[str, Any]], customer: str, times: AsOfQuery) -> PageTable:
     """Return the customer's rows of one projection. The id leads to the explanation."""
-    path = PATH_OF_TABLE[name]
-    chosen = COLUMNS.get(name) or tuple(column for column in rows[0] if column not in HIDDEN)[:COLUMNS_MAX]
-    link = (lambda row: subject_link(path, row["id"])) if path else None
-    columns = [PageColumn("id", _title(name[:-1]), "code", link)]
-    columns += [PageColumn(column, _title(column), "any") for column in chosen if column in rows[0]]
-    note = f"Only the first {SHOWN_ROWS} are shown." if len(rows) > SHOWN_ROWS else ""
-    return PageTable(name, _title(name), columns, rows[:SHOWN_ROWS], "There is none.", note=note)
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    columns = row_table_columns(name, rows[0], without="customer")
+    path = PROJECTION_OF_TABLE[name].path
+    more = None if times.given or path not in LISTED else console_href("lists", path, customer=customer)
+    return PageTable(name, column_title(name), columns, rows, "There is none.", shown=SHOWN_ROWS, more=more)
 
 
 ROUTES = [page("/customers/{id}", show_customer, *TIMES)]

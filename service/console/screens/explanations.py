@@ -9,8 +9,11 @@ from projections.definition import Projection
 from projections.registry import PROJECTIONS
 from service.api.requests.open_query import open_query
 from service.console.admission import page
+from service.console.charts import stays_timeline
+from service.console.headlines import headline_of
 from service.console.links import link_of
 from service.console.pages import Page
+from service.console.row_columns import column_title, side_table_columns
 from service.console.sentences import customer_sentence
 from service.console.tables import PageColumn, PageTable
 from service.console.times import TIMES, parse_times
@@ -80,10 +83,12 @@ async def explain_subject_page(request: web.Request) -> Page:
         explained = await explain_subject(query, projection, refs, name, times, _step_page(request))
     steps = explained.pop("steps")
     next_step = explained.pop("next_step")
-    lists = {name: value for name, value in explained.items() if _is_table(value)}
-    fields = {name: value for name, value in explained.items() if name not in lists}
+    tables_of = {table.name for table in projection.tables[1:]}
+    lists = {name: value for name, value in explained.items() if name in tables_of and value}
+    fields = {name: value for name, value in explained.items() if name not in tables_of}
+    stays = lists.get("tier_history", [])
     table = _steps_table([_subject_row(step) for step in steps if "failure" not in step], SUBJECT_COLUMNS, explained)
-    tables = (table, *(_list_table(name, rows) for name, rows in lists.items()))
+    tables = (table, *(_list_table(projection, name, rows) for name, rows in lists.items()))
     values = {
         "projection": projection,
         "fields": fields,
@@ -91,12 +96,10 @@ async def explain_subject_page(request: web.Request) -> Page:
         "next_step": next_step,
         "times": times,
         "lists": list(lists),
+        "headline": headline_of(projection.tables[0].name, fields),
+        "stays": stays_timeline(stays, times.at),
     }
     return Page("explain_subject.html", f"{title_of(projection)} {explained['id']}", tables, values)
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def title_of(projection: Projection) -> str:
@@ -143,11 +146,10 @@ def _steps_table(
     return PageTable("steps", "Steps", columns, rows, empty, None if following is None else str(following))
 
 
-def _list_table(name: str, rows: list[dict[str, Any]]) -> PageTable:
+def _list_table(projection: Projection, name: str, rows: list[dict[str, Any]]) -> PageTable:
     """Return the further rows of a subject, such as the intervals of a tier."""
-    names = [column for column in rows[0] if column != "id" and not column.endswith("position")]
-    columns = [PageColumn(column, column.replace("_", " ").capitalize(), "any") for column in names]
-    return PageTable(name, name.replace("_", " ").capitalize(), columns, rows, "There is none.")
+    table = next(one for one in projection.tables if one.name == name)
+    return PageTable(name, column_title(name), side_table_columns(table, rows), rows, "There is none.")
 
 
 ROUTES = [

@@ -39,6 +39,14 @@ SCREENS = {
     "trial balance": "/console/finance/trial-balance",
     "operations": "/console/operations",
     "audit": "/console/audit",
+    "lists": "/console/lists",
+    "list of order items": "/console/lists/order-items",
+    "list without a match": "/console/lists/coupons?code=none&status=issued",
+    "list of merges": "/console/lists/customers?merged=true",
+    "transfer": "/console/explain/transfers/capillary:9001:T-1",
+    "tier": "/console/explain/tiers/capillary:50952:379499720:1676",
+    "coupon": "/console/explain/coupons/capillary:1231:397759647",
+    "badge": "/console/explain/badges/capillary:50933:381921157:650c0896aefcde237f3dba43",
     "explained item": "/console/explain/order-items/4611fb1e-6d6d-4d92-9cb5-afd1a5ff2440",
 }
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

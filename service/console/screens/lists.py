@@ -1,0 +1,132 @@
+"""The screens of lists: all coupons, tiers, order items and so on, with the filters of the API's lists."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from service.api.lists import ask_list, choose_order, encode_key, filter_parameter, parse_key, show_of
+from service.api.requests.open_query import open_query
+from service.console.admission import page
+from service.console.pages import Page, console_href
+from service.console.row_columns import column_title, row_table_columns
+from service.console.tables import PageColumn, PageTable
+from service.console.times import with_zone
+from service.formatting import decode_cursor
+from service.queries.freshness import freshness
+from service.queries.list_catalogue import LISTS
+from service.queries.lists import Filter, RowList, read_page
+
+ROWS_PER_PAGE = 50
+ROWS_PER_FILE = 1_000
+BY_PATH: Mapping[str, RowList] = {one.path: one for one in LISTS}
+FILTERS = tuple(sorted({one.name for row_list in LISTS for one in row_list.filters}))
+SENTENCES = {
+    "accounts": "Balances, with the source's claims",
+    "customers": "Customers, and their merges and erasures",
+    "coupons": "Coupons and gift vouchers: issued, redeemed, expired",
+    "order-items": "Items ordered with points: hold, delivery and refund",
+    "tiers": "Memberships in tiers, each with its history",
+    "transfers": "Points sent from one customer to another, with both halves",
+    "rewards": "The catalogue of rewards, with its versions",
+    "reward-redemptions": "Rewards that customers redeemed",
+    "bills": "Bills of customers",
+    "badges": "Badges that customers earned",
+    "streaks": "Streaks of customers",
+    "milestones": "Targets of customers",
+    "milestone-groups": "Groups of targets",
+    "promotions": "Promotions of customers",
+    "partner-memberships": "Links to partners' programmes",
+    "cards": "Cards of customers",
+    "requests": "Requests and approvals in the source's system",
+    "redemption-records": "Redemptions that the source recorded without points",
+}
+# Views of a list with a filter, beside the lists themselves.
+VIEWS = (
+    ("Merges", "customers", {"merged": "true"}, "Customers that were merged into another one"),
+    ("Items with a refund due", "order-items", {"refund": "due"}, "Order items that failed and were not refunded"),
+    ("Transfers under way", "transfers", {"status": "initiated"}, "Transfers whose second half has not arrived"),
+    ("Accounts with a drift", "accounts", {"drift": "true"}, "Accounts that differ from the source's claim"),
+)
+INDEX_COLUMNS = (
+    PageColumn("title", "List", "any", lambda row: row["href"]),
+    PageColumn("sentence", "Contents", "prose"),
+)
+
+
+async def show_index(_request: web.Request) -> Page:
+    """Return the names of all lists."""
+    rows = [
+        {"title": column_title(one.table.name), "sentence": SENTENCES.get(one.path, ""), "href": list_href(one.path)}
+        for one in LISTS
+    ]
+    views = [{"title": title, "sentence": text, "href": list_href(path, **of)} for title, path, of, text in VIEWS]
+    tables = (
+        PageTable("lists", "Lists", INDEX_COLUMNS, rows, "There is no list."),
+        PageTable("views", "Often wanted", INDEX_COLUMNS, views, "There is no view."),
+    )
+    return Page("lists.html", "Lists", tables)
+
+
+def list_href(path: str, **filters: str) -> str:
+    """Return the address of a list with filters."""
+    return console_href("lists", path, **filters)
+
+
+async def show_list(request: web.Request) -> Page:
+    """Return the rows of one list that match the filters. A file holds up to ROWS_PER_FILE of them."""
+    row_list = BY_PATH.get(request.match_info["list"])
+    if row_list is None:
+        raise web.HTTPNotFound
+    values = _parse_filters(request, row_list)
+    order = choose_order(row_list, values, None)
+    after = parse_key(order, decode_cursor(request.query.get("cursor")))
+    limit = ROWS_PER_FILE if "format" in request.query else ROWS_PER_PAGE
+    async with open_query(request) as query:
+        asked = await ask_list(query, row_list, values, order)
+        found = await read_page(query, row_list, show_of(row_list), asked, after, limit)
+        fresh = await freshness(query)
+    following = None if found.following is None else encode_key(order, found.following)
+    name = row_list.table.name
+    columns = row_table_columns(name, found.items[0] if found.items else ())
+    table = PageTable(name, column_title(name), columns, found.items, _nothing(row_list, values), following)
+    fields = [_field(one, request) for one in row_list.filters]
+    sentence = SENTENCES.get(row_list.path, "")
+    contents = {"fields": fields, "following": following, "fresh": fresh, "sentence": sentence, "list": row_list.path}
+    return Page("list.html", column_title(name), (table,), contents)
+
+
+def _parse_filters(request: web.Request, row_list: RowList) -> dict[str, Any]:
+    """Parse the filters. Empty fields of the form filter nothing. Raises RequestInvalid."""
+    values = {}
+    for one in row_list.filters:
+        given = request.query.get(one.name, "").strip()
+        if given:
+            text = with_zone(given) if one.kind == "time" else given
+            values[one.name] = filter_parameter(one).parse(text, one.name)
+    return values
+
+
+def _field(one: Filter, request: web.Request) -> dict[str, str]:
+    """Return the field of the form for a filter."""
+    return {
+        "name": one.name,
+        "title": column_title(one.name),
+        "kind": one.kind,
+        "about": one.description,
+        "value": request.query.get(one.name, ""),
+    }
+
+
+def _nothing(row_list: RowList, values: Mapping[str, Any]) -> str:
+    things = row_list.table.name.replace("_", " ")
+    if values:
+        stated = ", ".join(f"{name.replace('_', ' ')} “{value}”" for name, value in values.items())
+        return f"None of the {things} matches {stated}."
+    return f"This ledger has no {things}: no event reported any."
+
+
+ROUTES = [
+    page("/lists", show_index),
+    page("/lists/{list}", show_list, "cursor", *FILTERS),
+]

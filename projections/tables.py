@@ -32,6 +32,7 @@ SQL_TYPES: dict[Any, str] = {
     bool: "boolean",
     int: "int",
     str: "text",
+    bytes: "bytea",
     Decimal: "numeric",
     date: "date",
     datetime: "timestamptz",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ledger.background import LogThrottle, RetryPauses, keep_connected
 from ledger.database import CONNECTION_LOST, Connection, Session, connect, enter_generation
 from ledger.store.ledger_rounds import is_away
+from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
 from ledger.store.registry import list_ledgers
 from projections.engine import advance, generations
 from projections.engine.binary_codecs import register_binary_codecs
@@ -34,6 +35,7 @@ READ_POSITIONS = """
       LEFT JOIN checkpoints c ON c.ledger_id = l.ledger_id
       LEFT JOIN LATERAL (SELECT position FROM ledger.events WHERE ledger_id = l.ledger_id
                           ORDER BY position DESC LIMIT 1) e ON true
+     WHERE (l.ledger_id - 1) % $2 = $1 - 1
      ORDER BY l.ledger_id
 """
 READ_POSITION = """
@@ -63,8 +65,8 @@ class FollowedGeneration(NamedTuple):
 class FollowedGenerations:
     """Opens a connection for each generation when it is first used, and closes those of dropped generations."""
 
-    def __init__(self, dsn: str, progress: ProjectionProgress) -> None:
-        self._dsn, self._progress = dsn, progress
+    def __init__(self, dsn: str, progress: ProjectionProgress, share: LedgerShare = ALL_LEDGERS) -> None:
+        self._dsn, self._progress, self._share = dsn, progress, share
         self._opened: dict[int, FollowedGeneration] = {}
         self._one_by_one_until = 0.0  # of time.monotonic()
         self._unreachable = RetryPauses(RETRY_SECONDS, UNREACHABLE_SECONDS_MAX)
@@ -125,16 +127,16 @@ class FollowedGenerations:
         del self._opened[number]
 
     async def read_positions(self, number: int) -> list[LedgerPosition]:
-        """Read and publish the position of each ledger in an opened generation. Another process may have advanced it.
+        """Read and publish the position of each ledger of the share in an opened generation.
 
-        Ledgers that cannot be read are left out.
+        Another process may have advanced it. Ledgers that cannot be read are left out.
         """
         if time.monotonic() < self._one_by_one_until:
             positions = await self._read_one_by_one(number)
         else:
             try:
                 async with asyncio.timeout(POSITIONS_SECONDS_MAX):
-                    rows = await self._opened[number].connection.fetch(READ_POSITIONS)
+                    rows = await self._opened[number].connection.fetch(READ_POSITIONS, *self._share)
                 positions = [LedgerPosition(*row) for row in rows]
             except CONNECTION_LOST as error:
                 if not isinstance(error, TimeoutError) and not is_away(error):
@@ -149,7 +151,7 @@ class FollowedGenerations:
     async def _read_one_by_one(self, number: int) -> list[LedgerPosition]:
         """Read the position of each ledger. A ledger that cannot be read is tried again after a pause."""
         followed = await self.open(number)
-        ledgers = [] if followed is None else await list_ledgers(followed.connection)
+        ledgers = [] if followed is None else self._share.select(await list_ledgers(followed.connection))
         positions = []
         for ledger in ledgers:
             followed = await self.open(number)

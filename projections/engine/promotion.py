@@ -14,6 +14,7 @@ import msgspec
 from ledger.database import Connection, connect
 from ledger.errors import GenerationUnknown, NotPromoted, RebuildRuns
 from ledger.locks import GENERATION_FILLING, GENERATION_READERS, GENERATIONS
+from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
 from ledger.store.registry import Ledger, list_ledgers
 from projections.engine import advance, generations, store
 from projections.engine.conflict_policies import follow_policies
@@ -136,12 +137,12 @@ async def advance_to(connection: Connection, ledger_id: int, position: int) -> N
     await _follow_changes(connection, ledger_id)
 
 
-async def follow_changes(connection: Connection) -> None:
-    """Apply what changes rows without an event: changed policies, and subjects that waited for this version.
+async def follow_changes(connection: Connection, share: LedgerShare = ALL_LEDGERS) -> None:
+    """Apply what changes rows of a share without an event: changed policies, and subjects that waited for this version.
 
     Raises RebuildDue.
     """
-    for ledger in await list_ledgers(connection):
+    for ledger in share.select(await list_ledgers(connection)):
         await _follow_changes(connection, ledger.ledger_id)
 
 

@@ -21,6 +21,7 @@ from ledger.errors import RebuildDue
 from ledger.failures import describe_failure
 from ledger.gc_tuning import reduced_gc
 from ledger.store.ledger_rounds import is_away
+from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
 from ledger.store.read import tail
 from projections.engine import advance, promotion, store
 from projections.engine.binary_codecs import register_binary_codecs
@@ -44,11 +45,12 @@ _log = logging.getLogger(__name__)
 
 
 class Projector:
-    """Advances all ledgers in all kept generations of one database, on connections of its own."""
+    """Advances the ledgers of a share in all kept generations of one database, on connections of its own."""
 
-    def __init__(self, dsn: str, progress: ProjectionProgress) -> None:
+    def __init__(self, dsn: str, progress: ProjectionProgress, share: LedgerShare = ALL_LEDGERS) -> None:
         self._progress = progress
-        self._generations = FollowedGenerations(dsn, progress)
+        self._share = share
+        self._generations = FollowedGenerations(dsn, progress, share)
         self._pauses = RetryPauses(RETRY_SECONDS, RETRY_SECONDS_MAX)
         self._housekeeping = RetryPauses(HOUSEKEEPING_SECONDS, HOUSEKEEPING_SECONDS)
         self._faults = LogThrottle(_log)
@@ -101,7 +103,7 @@ class Projector:
         if followed is None:
             return False
         if self._housekeeping.is_due(number):
-            await promotion.follow_changes(followed.connection)
+            await promotion.follow_changes(followed.connection, self._share)
         busy = False
         batches_max = BATCHES_PER_LEDGER_MAX if generation.state == "active" else 1
         for ledger_id, position, end in await self._generations.read_positions(number):

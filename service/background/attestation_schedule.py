@@ -6,6 +6,7 @@ from ledger.background import keep_connected
 from ledger.database import Session
 from ledger.privacy.vault import Vault
 from ledger.store.ledger_rounds import LedgerRounds
+from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
 from ledger.store.registry import Ledger, list_ledgers
 from service.audit.attestation import attest
 
@@ -24,10 +25,10 @@ DUE = """
 _log = logging.getLogger(__name__)
 
 
-async def attest_on_schedule(dsn: str, vault: Vault, hours: float) -> None:
-    """Attest each ledger `hours` after its last attestation, until cancelled. A failure is logged, and retried.
+async def attest_on_schedule(dsn: str, vault: Vault, hours: float, share: LedgerShare = ALL_LEDGERS) -> None:
+    """Attest each ledger of a share `hours` after its last attestation, until cancelled.
 
-    Several services on one database may attest twice at once. That does no harm.
+    A failure is logged, and retried. Several services on one database may attest twice at once. That does no harm.
     """
     seconds = hours * 3600
     pause = min(CHECK_SECONDS_MAX, seconds / 4)
@@ -38,6 +39,6 @@ async def attest_on_schedule(dsn: str, vault: Vault, hours: float) -> None:
             await attest(connection, vault, ledger)
 
     async def attest_due_ledgers(connection: Session) -> None:
-        await rounds.run(connection, await list_ledgers(connection), attest_if_due)
+        await rounds.run(connection, share.select(await list_ledgers(connection)), attest_if_due)
 
     await keep_connected("attesting", dsn, attest_due_ledgers, log=_log, retry_seconds=pause, pause_seconds=pause)

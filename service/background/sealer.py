@@ -16,6 +16,7 @@ from ledger.errors import LedgerError, NotOurs, Unsealable
 from ledger.merkle import TILE_WIDTH, Frontier
 from ledger.store import read
 from ledger.store.ledger_rounds import LOCK_SECONDS_MAX, LedgerRounds
+from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
 from ledger.store.registry import Ledger, list_ledgers
 from ledger.transparency import tree_heads
 from ledger.transparency.signer import Signer
@@ -39,9 +40,17 @@ _log = logging.getLogger(__name__)
 
 
 class Sealer:
-    """Seals the ledgers of one database, on its own connection."""
+    """Seals the ledgers of a share of one database, on its own connection."""
 
-    def __init__(self, dsn: str, signer: Signer, settings: Settings, instruments: Instruments | None = None) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        signer: Signer,
+        settings: Settings,
+        instruments: Instruments | None = None,
+        share: LedgerShare = ALL_LEDGERS,
+    ) -> None:
+        self._share = share
         self._dsn = dsn
         self._signer = signer
         self._events = settings.checkpoint_events
@@ -86,7 +95,7 @@ class Sealer:
             await asyncio.sleep(NOT_ALLOWED_SECONDS)
             await self._begin(connection)
             return
-        ledgers = await list_ledgers(connection)
+        ledgers = self._share.select(await list_ledgers(connection))
         busy = await self._rounds.run(connection, ledgers, self._seal_next)
         if not any(busy):
             if ledgers:

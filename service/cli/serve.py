@@ -11,6 +11,7 @@ import typer
 import uvloop
 
 from ledger.gc_tuning import freeze_loaded_objects
+from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
 from service.cli.terminal.console import DataOption, JsonOption, show_json, show_note, show_result
 from service.environment import Environment, load_settings, open_environment
 from service.monitoring.logs import configure_logs
@@ -119,19 +120,27 @@ async def warn(environment: Environment, *, sealing: bool) -> None:
         )
 
 
-def project(data: DataOption = None, as_json: JsonOption = False) -> None:
+def project(
+    share: Annotated[
+        str, typer.Option(help="Share of the ledgers, such as 2/3. Start one process, here or elsewhere, for each.")
+    ] = "1/1",
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Keep the projections up to date until SIGTERM or Ctrl-C, beside `loyalty serve --no-project`."""
+    own_share = LedgerShare.parse(share)
     settings = load_settings(data)
     with observe(settings, "project"), open_environment(settings) as environment:
 
         async def ready() -> None:
             await warn(environment, sealing=True)
             if as_json:
-                show_json({"projecting": str(environment)})
+                show_json({"projecting": str(environment), "share": str(own_share)})
                 sys.stdout.flush()
-            show_note(f"Projecting from {environment}")
+            some = "" if own_share == ALL_LEDGERS else f" the ledgers of share {own_share}"
+            show_note(f"Projecting{some} from {environment}")
 
-        uvloop.run(run.run_projector(environment, ready))
+        uvloop.run(run.run_projector(environment, ready, own_share))
 
 
 def migrate(data: DataOption = None, as_json: JsonOption = False) -> None:

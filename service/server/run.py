@@ -20,6 +20,7 @@ from ledger.credentials import is_usable
 from ledger.database import CONNECTION_LOST
 from ledger.errors import MasterKeyWrong, SetupWrong, Unavailable
 from ledger.privacy.vault import Vault
+from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
 from ledger.store.registry import list_connections, list_ledgers
 from ledger.store.row_macs import check_row_macs
 from projections.engine import generations
@@ -139,10 +140,12 @@ def stop_event() -> asyncio.Event:
     return stop
 
 
-async def run_projector(environment: Environment, ready: Callable[[], Awaitable[None]]) -> None:
-    """Run the projector and the sealer alone until SIGTERM or SIGINT. Waits for a database that is not up yet.
+async def run_projector(
+    environment: Environment, ready: Callable[[], Awaitable[None]], share: LedgerShare = ALL_LEDGERS
+) -> None:
+    """Run the projector and the sealer of a share alone until SIGTERM or SIGINT.
 
-    Calls `ready` when the work starts.
+    Waits for a database that is not up yet. Calls `ready` when the work starts.
     """
     stop_wait = asyncio.create_task(stop_event().wait())
     preparation = asyncio.create_task(_wait_until_prepared(environment))
@@ -155,22 +158,23 @@ async def run_projector(environment: Environment, ready: Callable[[], Awaitable[
     await ready()
     instruments = Instruments()
     async with metrics_listener(environment.dsn, environment.settings, instruments):
-        await _project_until(stop_wait, environment, instruments)
+        await _project_until(stop_wait, environment, instruments, share)
 
 
-async def _project_until(stop_wait: "asyncio.Task[Any]", environment: Environment, instruments: Instruments) -> None:
+async def _project_until(
+    stop_wait: "asyncio.Task[Any]", environment: Environment, instruments: Instruments, share: LedgerShare
+) -> None:
     """Run the projector and the sealer until `stop_wait` is done. Raises the error of a task that failed."""
     tasks = [
-        asyncio.create_task(Projector(environment.dsn, ProjectionProgress()).run()),
+        asyncio.create_task(Projector(environment.dsn, ProjectionProgress(), share).run()),
         asyncio.create_task(clock.follow_database_clock(environment.dsn)),
     ]
     if environment.settings.seal:
-        tasks.append(
-            asyncio.create_task(Sealer(environment.dsn, environment.signer, environment.settings, instruments).run())
-        )
-    if environment.settings.attest_hours:
+        sealer = Sealer(environment.dsn, environment.signer, environment.settings, instruments, share)
+        tasks.append(asyncio.create_task(sealer.run()))
+    if hours := environment.settings.attest_hours:
         vault = Vault(environment.master_key)
-        tasks.append(asyncio.create_task(attest_on_schedule(environment.dsn, vault, environment.settings.attest_hours)))
+        tasks.append(asyncio.create_task(attest_on_schedule(environment.dsn, vault, hours, share)))
     await asyncio.wait((*tasks, stop_wait), return_when=asyncio.FIRST_COMPLETED)
     exit_timer = exit_at_last()
     failed = [task for task in tasks if task.done()]  # these tasks never return, so a finished task has failed

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -41,6 +42,8 @@ INDEX_FACTS = (
     "ALTER TABLE facts ADD PRIMARY KEY (ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal)",
     "CREATE INDEX facts_alias ON facts (ledger_id, subject_kind, alias) WHERE alias IS NOT NULL",
 )
+# The order in which events were recorded, for systems that follow the facts of a ledger.
+INDEX_FACTS_BY_POSITION = ("CREATE INDEX facts_position ON facts (ledger_id, position, ordinal)",)
 
 # Only subjects with a flag. `parked` is the reason why a fold stopped. `untimed` means that a fact is ordered by its
 # recorded time, so the rows depend on arrival (invariant 5 exempts them).
@@ -94,6 +97,8 @@ CREATE_SHARED_TABLES = (
     INDEX_WITHDRAWN,
     CREATE_POLICIES,
 )
+
+INDEXES_OF_SHARED_TABLES = (INDEX_FACTS_BY_POSITION, INDEX_SUBJECTS, INDEX_STATES, INDEX_LINKS, INDEX_UNREAD)
 
 INSERT_GENERATION = """
     INSERT INTO projections.generations (generation, schema_name, state, basis, versions, shapes, scope)
@@ -196,7 +201,7 @@ async def set_ready(connection: Connection, generation: int) -> None:
 
 
 async def index_facts(connection: Connection, schema: str) -> None:
-    """Create the primary key of a generation's facts, which is the order of the fold."""
+    """Create the indexes of a generation's facts that a fold needs. The primary key is the order of the fold."""
     await _execute(connection, schema, INDEX_FACTS)
 
 
@@ -206,9 +211,9 @@ async def index_rows(connection: Connection, schema: str) -> None:
 
 
 def index_statements() -> list[tuple[str, ...]]:
-    """Return the statements that create keys and indexes, by table. Tables of facts are left out."""
+    """Return the statements that create keys and indexes, by table. Those of `index_facts` are left out."""
     projection_indexes = [table.index for projection in PROJECTIONS for table in projection.tables]
-    return [INDEX_SUBJECTS, INDEX_STATES, INDEX_LINKS, INDEX_UNREAD, *projection_indexes]
+    return [*INDEXES_OF_SHARED_TABLES, *projection_indexes]
 
 
 async def _execute(connection: Connection, schema: str, statements: Iterable[str]) -> None:
@@ -316,7 +321,7 @@ def table_shapes() -> Mapping[str, str]:
     Two versions of this software that write the same tables have equal hashes. The hashes find a change even if nobody
     has raised the projection's version.
     """
-    shared = _hash((*CREATE_SHARED_TABLES, *INDEX_FACTS, *INDEX_SUBJECTS, *INDEX_STATES, *INDEX_LINKS, *INDEX_UNREAD))
+    shared = _hash((*CREATE_SHARED_TABLES, *INDEX_FACTS, *chain.from_iterable(INDEXES_OF_SHARED_TABLES)))
     return {SHARED_SHAPE: shared, **{projection.name: projection_shape(projection) for projection in PROJECTIONS}}
 
 

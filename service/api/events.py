@@ -24,12 +24,14 @@ from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor, encode_json, payload_json
 from service.parameters import parse_int
 from service.queries.explain_steps import fact_json
+from service.queries.facts import SUBJECT_KINDS
 from service.queries.freshness import freshness
 from service.queries.references import expand_reference
 
 POSITIONS_OF_SUBJECT = """
     SELECT DISTINCT position FROM facts
-     WHERE ledger_id = $1 AND subject = ANY ($2) AND position > $3 ORDER BY position LIMIT $4
+     WHERE ledger_id = $1 AND subject_kind = ANY ($5) AND subject = ANY ($2) AND position > $3
+     ORDER BY position LIMIT $4
 """
 
 
@@ -43,7 +45,8 @@ async def list_events(request: web.Request) -> web.Response:
         subject = SUBJECT.of(request)
         if subject is not None:
             refs = await expand_reference(query, subject)
-            rows = await query.connection.fetch(POSITIONS_OF_SUBJECT, query.ledger.ledger_id, refs, after, limit + 1)
+            of = (query.ledger.ledger_id, refs, after, limit + 1, SUBJECT_KINDS)
+            rows = await query.connection.fetch(POSITIONS_OF_SUBJECT, *of)
             positions = [row["position"] for row in rows]
         headers = await ledger_read.event_headers_after(
             query.connection,

@@ -1,6 +1,6 @@
 """JSON of one step of an explanation: the fact of the step, and the event that reported it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -30,7 +30,12 @@ def fact_json(fact: Fact) -> dict[str, Any]:
 
 async def load_step_events(query: QueryContext, recorded: Sequence[RecordedFact]) -> dict[int, dict[str, Any]]:
     """Return the kind, source and recorded time of the events of some facts, by position."""
-    positions = sorted({step.occurrence.position for step in recorded})
+    return await load_events(query, {step.occurrence.position for step in recorded})
+
+
+async def load_events(query: QueryContext, wanted: Collection[int]) -> dict[int, dict[str, Any]]:
+    """Return the kind, source and recorded time of events, by position."""
+    positions = sorted(wanted)
     headers = await event_headers_after(
         query.connection, query.ledger.ledger_id, 0, len(positions), positions=positions
     )

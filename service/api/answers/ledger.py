@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from ledger.vendors.repair_report import Repair
 from service.api.answers.fields import FRESH, Cursor, Hex, Time, answer_type, page_of, tuple_fields
-from service.api.answers.subjects import Fields
+from service.api.answers.subjects import Fields, StepEvent
 
 
 class DeliveredEvent(TypedDict):
@@ -66,6 +66,15 @@ class EventFact(TypedDict):
     fields: Fields
 
 
+class ListedFactAnswer(EventFact):
+    """A fact with its place in the ledger, and the event that means it."""
+
+    position: int
+    ordinal: Annotated[int, Meta(description="The number of the fact within its event, from 0 on.")]
+    event: StepEvent
+
+
+FactPage = page_of(ListedFactAnswer, **FRESH)
 RepairMade: Any = answer_type(
     "Repair", tuple_fields(Repair), description="A damaged value of the payload, and the value that is read."
 )

@@ -52,7 +52,7 @@ TAGS: Mapping[str, str] = {
     "programmes": "Programmes and their terms.",
     "finance": "Liability, trial balance and the close of months.",
     "reconciliation": "Open matters: differences that a person should look at; conflict policies; parked subjects.",
-    "events": "The events of the ledger.",
+    "events": "The events of the ledger, and the facts that they mean.",
     "proofs": "Checkpoints and proofs that nothing was changed.",
     "audit": "Recorded looks at personal values.",
     "generations": "Copies of the rows: rebuild, promote, roll back. For the operator of the whole database.",

@@ -88,7 +88,7 @@ async def requests_with_parameters(
     """
     paths = paths_of(canonical, theirs[:1])[-1:]
     asked = [(path, variant) for path in paths for variant in VARIANTS]
-    if canonical == "/v1/ledger/events":
+    if canonical in ("/v1/ledger/events", "/v1/facts"):
         asked += [(canonical, {"subject": subject}) for subject in theirs]
     if "{" not in canonical:
         headers = {"Authorization": f"Bearer {quokka_key}"}

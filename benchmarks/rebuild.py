@@ -18,6 +18,7 @@ from benchmarks.processes import CpuTime, Memory
 from ledger.database import Connection
 from projections.engine import generations, promotion
 from projections.engine.generations import Generation
+from projections.engine.shared_tables import CREATE_FACTS, INDEX_FACTS
 from projections.rebuild import pipeline
 from projections.rebuild.pipeline import FillResult, Source
 from projections.rebuild.worker_pool import open_connection
@@ -40,7 +41,7 @@ class BareTable(NamedTuple):
     indexes: Sequence[str]
 
 
-FACTS = BareTable("facts", generations.CREATE_FACTS, generations.INDEX_FACTS)
+FACTS = BareTable("facts", CREATE_FACTS, INDEX_FACTS)
 ROWS = [table for projection in PROJECTIONS for table in projection.tables]
 TABLES = [FACTS, *(BareTable(table.name, table.create, table.index) for table in ROWS)]
 UNIT = {"ledger": "events", "facts": "facts"}

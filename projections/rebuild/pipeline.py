@@ -31,6 +31,7 @@ from ledger.store.registry import list_ledgers
 from projections.engine import generations
 from projections.engine.conflicts import copy_policies
 from projections.engine.groups import write_all_groups
+from projections.engine.shared_tables import INDEX_FACTS
 from projections.rebuild import work_items
 from projections.rebuild.copy_facts import copy_facts, copy_metadata
 from projections.rebuild.derive_facts import derive_facts
@@ -137,7 +138,7 @@ async def _run_stages(connection: Connection, pool: WorkerPool, source: Source, 
             connection, pool, facts, progress, lambda: partition_subjects(connection, ledgers, schema_of_facts)
         )
     count = (await work_items.read_totals(connection, facts)).counted
-    await _run_stage(connection, pool, FACTS_KEY, progress, lambda: _index_items([generations.INDEX_FACTS]))
+    await _run_stage(connection, pool, FACTS_KEY, progress, lambda: _index_items([INDEX_FACTS]))
     await _run_stage(connection, pool, ROWS, progress, lambda: _partition_rows(connection, ledgers))
     await _run_stage(connection, pool, INDEXES, progress, lambda: _index_items(generations.index_statements()))
     return count

@@ -14,7 +14,7 @@ from ledger.parsing import BODY_BYTES_MAX, without_byte_order_mark
 from ledger.store.read import tail
 from projections.queries.account_history import snapshot
 from service.api.answers.previews import DeliveryTest
-from service.api.events import encode_interpretation
+from service.api.ledger.events import encode_interpretation
 from service.api.requests.admission import ACCESS, change
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.bodies import read_body

@@ -4,8 +4,8 @@ The key of a fact in this order is (position, ordinal): the position of its even
 reader that continues after the last key misses nothing, because positions are dense and facts of a position are written
 with the checkpoint that reaches it.
 
-Facts can change at positions that were read before, when an event loses a conflict or a rebuild reads events anew. Then
-the facts in effect are listed, at the positions of their own events.
+Facts can change at positions that were read before, when an event loses a conflict, or when a rebuild reads events
+otherwise. The facts in effect are listed, at the positions of their own events.
 """
 
 from collections.abc import Sequence

@@ -3,13 +3,10 @@
 from service.api import (
     accounts,
     adjustments,
-    audit,
     claims,
     conflict_policies,
     customers,
     documentation,
-    events,
-    facts,
     finance,
     generations,
     health,
@@ -23,6 +20,7 @@ from service.api import (
     webhook_tests,
     webhooks,
 )
+from service.api.ledger import audit, events, facts
 from service.api.transparency import proofs, tlog
 
 # The first route that matches is taken. Those of subjects have the widest patterns, so they are the last.

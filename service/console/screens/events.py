@@ -10,7 +10,7 @@ from ledger.privacy.access_log import record_access
 from ledger.store.read import EventHeader, event_at, event_headers_after, tail
 from ledger.vendors.personal_values import is_personal_value
 from projections.registry import BY_SUBJECT
-from service.api.events import encode_interpretation
+from service.api.ledger.events import encode_interpretation
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import REASON_CHARACTERS_MAX, open_query
 from service.api.transparency.proofs import prove_event

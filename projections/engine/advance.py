@@ -24,6 +24,7 @@ from ledger import spans
 from ledger.database import Connection
 from ledger.events import Event
 from ledger.facts import RecordedFact
+from ledger.facts.terms import ProgrammeTermsSet
 from ledger.intake.interpret import Interpretation, interpret_all
 from ledger.store.read import events_after
 from projections.accounts import ACCOUNTS
@@ -38,6 +39,7 @@ from projections.registry import BY_SUBJECT
 
 EVENTS_PER_BATCH_MIN = 500  # near the end of the ledger. It doubles after each full batch, up to EVENTS_PER_BATCH_MAX
 EVENTS_PER_BATCH_MAX = 8_000
+HOLDERS_PER_BATCH_MAX = 2_000  # folded again at once when terms of their programmes change
 IDLE_SECONDS_MAX = 30.0
 EVENTS_PER_YIELD = 16  # interpreted without a pause: about a millisecond, in which no other task of the event loop runs
 REJECTED_REASON = "the database cannot hold what it means"
@@ -217,8 +219,27 @@ async def _fold_touched(
         refold_subjects |= await update_groups(connection, ledger_id, projection, facts)
         await fold_subjects(connection, ledger_id, projection, new_by_kind[subject_kind], refold_subjects, cache)
     if ACCOUNTS.name not in outdated:
-        async for subjects in governed_holders(connection, ledger_id, [*new, *changed]):
-            await fold_subjects(connection, ledger_id, ACCOUNTS, (), frozenset(subjects), cache)
+        await _fold_governed(connection, ledger_id, [*new, *changed], cache)
+
+
+async def _fold_governed(
+    connection: Connection, ledger_id: int, facts: Sequence[RecordedFact], cache: SubjectCache
+) -> None:
+    """Fold the holders in programmes whose terms some facts set.
+
+    The transaction stays short: holders beyond HOLDERS_PER_BATCH_MAX are parked, and retry.py folds them again, a few
+    in each transaction. A parked holder shows the figures from before the terms.
+    """
+    position = min((at.position for fact, at in facts if isinstance(fact, ProgrammeTermsSet)), default=0)
+    touched = {fact.subject for fact, _ in facts if fact.subject_kind == ACCOUNTS.subject}  # their rows have changed
+    folded = 0
+    async for holders in governed_holders(connection, ledger_id, facts):
+        at_once = set(holders) if folded < HOLDERS_PER_BATCH_MAX else touched.intersection(holders)
+        await fold_subjects(connection, ledger_id, ACCOUNTS, (), at_once, cache)
+        folded += len(at_once)
+        if waiting := sorted(set(holders) - at_once):
+            await parked.park_for_terms(connection, ledger_id, ACCOUNTS.subject, waiting, position)
+            cache.take(ledger_id, ACCOUNTS.subject, waiting)
 
 
 def _facts_by_kind(facts: Iterable[RecordedFact]) -> Mapping[str, list[RecordedFact]]:

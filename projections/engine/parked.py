@@ -1,7 +1,12 @@
 """Parked subjects. The fold of a parked subject stopped at a fact. Its rows stay as they were before that fact.
 
-There are two reasons, live and in a rebuild alike. A rule fails on the fact, or another software version made the rows
-and they wait for a rebuild. When the reason is gone, the subject is folded again from its first fact.
+There are three reasons:
+
+1. A rule fails on the fact, live and in a rebuild alike.
+2. Another software version made the rows, and they wait for a rebuild.
+3. New terms govern very many holders, and they wait for their turn to be folded again.
+
+When the reason is gone, the subject is folded again from its first fact (retry.py).
 """
 
 from collections.abc import Sequence
@@ -13,13 +18,16 @@ from projections.definition import Projection
 from projections.engine.groups import first_positions_by_subject, groups_of
 
 REBUILD_REASON = "another version of this software made its rows; they stay as they are until a rebuild"
+TERMS_REASON = "new terms of its programme are being applied; its figures are those before them"
+WAITING_REASONS = (REBUILD_REASON, TERMS_REASON)  # nothing is wrong with the fact
 
-# A subject that is already parked keeps its reason.
+# A subject that is already parked keeps its reason, unless $6 is true.
 PARK = """
     INSERT INTO subjects (ledger_id, subject_kind, subject, untimed, parked, parked_position)
     SELECT $1, $2, subject, false, $3, position FROM unnest($4::text[], $5::bigint[]) AS touched (subject, position)
     ON CONFLICT (ledger_id, subject_kind, subject) DO UPDATE
-       SET parked = excluded.parked, parked_position = excluded.parked_position WHERE subjects.parked IS NULL
+       SET parked = excluded.parked, parked_position = least(subjects.parked_position, excluded.parked_position)
+     WHERE subjects.parked IS NULL OR $6
 """
 READ_PARKED = """
     SELECT s.subject_kind, s.subject, s.parked AS reason, s.parked_position, f.kind AS fact, f.occurred_at, f.body
@@ -61,7 +69,15 @@ async def park_for_rebuild(
         root = root_of.get(subject, subject)
         positions[root] = min(positions.get(root, position), position)
     columns = (list(positions), list(positions.values()))
-    await connection.execute(PARK, ledger_id, projection.subject, REBUILD_REASON, *columns)
+    await connection.execute(PARK, ledger_id, projection.subject, REBUILD_REASON, *columns, False)
+
+
+async def park_for_terms(
+    connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str], position: int
+) -> None:
+    """Park holders until they are folded with the terms that were set at a position. That finds any other reason."""
+    columns = (subjects, [position] * len(subjects))
+    await connection.execute(PARK, ledger_id, subject_kind, TERMS_REASON, *columns, True)
 
 
 async def list_parked(

@@ -14,12 +14,11 @@ import msgspec
 from ledger.database import Connection, connect
 from ledger.errors import GenerationUnknown, NotPromoted, RebuildRuns
 from ledger.locks import GENERATION_FILLING, GENERATION_READERS, GENERATIONS
-from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
 from ledger.store.registry import Ledger, list_ledgers
 from projections.engine import advance, generations, store
 from projections.engine.conflict_policies import follow_policies
 from projections.engine.generations import LOCK_GENERATIONS, Generation, in_schema
-from projections.engine.retry import retry_after_upgrade
+from projections.engine.retry import refold_waiting
 
 DROP_WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.1
@@ -134,21 +133,16 @@ async def advance_to(connection: Connection, ledger_id: int, position: int) -> N
     """Advance a generation to exactly a position, unless it is farther. Retry subjects that waited for this version."""
     while (at := await store.read_checkpoint(connection, ledger_id)) < position:
         await advance.advance(connection, ledger_id, min(position - at, advance.EVENTS_PER_BATCH_MAX))
-    await _follow_changes(connection, ledger_id)
+    await follow_changes(connection, ledger_id)
 
 
-async def follow_changes(connection: Connection, share: LedgerShare = ALL_LEDGERS) -> None:
-    """Apply what changes rows of a share without an event: changed policies, and subjects that waited for this version.
+async def follow_changes(connection: Connection, ledger_id: int, tries_max: int | None = None) -> bool:
+    """Apply changes of rows that no batch writes: changed policies, and parked subjects that may be folded now.
 
-    Raises RebuildDue.
+    Return True if more subjects may wait, because about `tries_max` were folded. Raises RebuildDue.
     """
-    for ledger in share.select(await list_ledgers(connection)):
-        await _follow_changes(connection, ledger.ledger_id)
-
-
-async def _follow_changes(connection: Connection, ledger_id: int) -> None:
     await follow_policies(connection, ledger_id)
-    await retry_after_upgrade(connection, ledger_id)
+    return await refold_waiting(connection, ledger_id, tries_max)
 
 
 async def save_comparison(connection: Connection, generation: int, comparison: object) -> None:

@@ -23,16 +23,17 @@ from ledger.gc_tuning import reduced_gc
 from ledger.store.ledger_rounds import is_away
 from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
 from ledger.store.read import tail
+from ledger.store.registry import list_ledgers
 from projections.engine import advance, promotion, store
 from projections.engine.binary_codecs import register_binary_codecs
 from projections.engine.cache import SubjectCache
-from projections.engine.conflict_policies import follow_policies
 from projections.engine.followed_generations import FollowedGeneration, FollowedGenerations
 from projections.engine.generations import Generation
 from projections.engine.progress import ProjectionProgress
 
 POLL_SECONDS = 0.1
 BATCHES_PER_LEDGER_MAX = 10  # before the next ledger is advanced
+SUBJECTS_PER_ROUND = 200  # parked subjects of a ledger, folded again before its next batches
 RETRY_SECONDS = 1.0
 RETRY_SECONDS_MAX = 60.0  # of a ledger that fails repeatedly
 GENERATION_RETRY_SECONDS = 5.0  # of a generation that is not active, after a failure
@@ -53,6 +54,7 @@ class Projector:
         self._generations = FollowedGenerations(dsn, progress, share)
         self._pauses = RetryPauses(RETRY_SECONDS, RETRY_SECONDS_MAX)
         self._housekeeping = RetryPauses(HOUSEKEEPING_SECONDS, HOUSEKEEPING_SECONDS)
+        self._refolding = dict[int, set[int]]()  # by generation: ledgers with parked subjects that may be folded
         self._faults = LogThrottle(_log)
         self._batches = 0  # written so far
         self._stalled: dict[tuple[int, int], asyncio.Task[None]] = {}  # by generation and ledger
@@ -102,15 +104,26 @@ class Projector:
         followed = await self._generations.open(number)
         if followed is None:
             return False
-        if self._housekeeping.is_due(number):
-            await promotion.follow_changes(followed.connection, self._share)
-        busy = False
+        busy = await self._follow_changes(followed)
         batches_max = BATCHES_PER_LEDGER_MAX if generation.state == "active" else 1
         for ledger_id, position, end in await self._generations.read_positions(number):
             key = (number, ledger_id)
             if position < end and key not in self._stalled and self._pauses.is_over(key):
                 busy = await self._advance_ledger(number, ledger_id, batches_max) or busy
         return busy
+
+    async def _follow_changes(self, followed: FollowedGeneration) -> bool:
+        """Apply changes of rows that no batch writes, a few subjects in each round. Return True if more wait."""
+        number = followed.number
+        if self._housekeeping.is_due(number):
+            ledgers = self._share.select(await list_ledgers(followed.connection))
+            self._refolding[number] = {ledger.ledger_id for ledger in ledgers}
+        waiting = self._refolding.setdefault(number, set())
+        for ledger_id in sorted(waiting):
+            stalled = (number, ledger_id) in self._stalled
+            if stalled or not await promotion.follow_changes(followed.connection, ledger_id, SUBJECTS_PER_ROUND):
+                waiting.discard(ledger_id)
+        return bool(waiting)
 
     async def _advance_ledger(self, number: int, ledger_id: int, batches_max: int) -> bool:
         """Advance one ledger by some batches. Return True if there were any. A ledger that stalls is left to a task."""
@@ -201,5 +214,5 @@ async def catch_up(connection: Connection, ledger_id: int) -> int:
         while (position := await store.read_checkpoint(connection, ledger_id)) < await tail(connection, ledger_id):
             async for _ in advance.advance_until_current(connection, ledger_id, cache):
                 pass
-    await follow_policies(connection, ledger_id)
+    await promotion.follow_changes(connection, ledger_id)
     return position

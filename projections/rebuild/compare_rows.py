@@ -4,7 +4,7 @@ differ.
 - Compared columns are those of digest.py: all columns but positions.
 - A digest here is two 64-bit hashes that PostgreSQL computes, independent of the order of rows. They find accidents.
   `loyalty digest` gives proof.
-- A difference is expected if it has a known reason: the older generation had parked the subject until a rebuild, or
+- A difference is expected if it has a known reason: in the older generation the subject waited to be folded, or
   the difference follows from an upgrade alone (newly_read.py).
 - A table or column that did not exist before cannot differ.
 """
@@ -23,7 +23,7 @@ from ledger.store.registry import Ledger, list_ledgers
 from projections.engine import promotion, store
 from projections.engine.digest import FACTS_TABLE, is_position_column
 from projections.engine.generations import Generation, is_incompatible
-from projections.engine.parked import REBUILD_REASON
+from projections.engine.parked import WAITING_REASONS
 from projections.rebuild import partition
 from projections.rebuild.comparison import Comparison, Difference
 from projections.rebuild.newly_read import find_newly_read
@@ -37,7 +37,7 @@ READ_COLUMNS = """
     SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1
 """
 READ_WAITING = """
-    SELECT subject FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3) AND parked = $4
+    SELECT subject FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3) AND parked = ANY ($4)
 """
 READ_FACTS_OF_SUBJECT = """
     SELECT position, kind, occurred_at FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3
@@ -192,7 +192,7 @@ async def _count_differences(
     waiting, newly_read = set[tuple[str, str]](), set[tuple[str, str]]()
     for kind, of_kind in groupby(sorted(found), key=itemgetter(0)):
         subjects = [subject for _, subject in of_kind]
-        waiting_rows = await pair.old.fetch(READ_WAITING, pair.ledger.ledger_id, kind, subjects, REBUILD_REASON)
+        waiting_rows = await pair.old.fetch(READ_WAITING, pair.ledger.ledger_id, kind, subjects, WAITING_REASONS)
         waiting.update((kind, row["subject"]) for row in waiting_rows)
         newly = await find_newly_read(
             pair.old, pair.new, pair.ledger.ledger_id, kind, subjects, is_new_kind=kind in pair.new_kinds

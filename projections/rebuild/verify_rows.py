@@ -16,6 +16,7 @@ from projections.engine.digest import is_position_column
 from projections.engine.generations import outdated_projections
 from projections.engine.group_facts import read_group
 from projections.engine.groups import groups_of
+from projections.engine.parked import TERMS_REASON
 from projections.engine.programme_terms import load_terms
 from projections.rebuild.verify_facts import Mismatch, check_facts
 from projections.registry import PROJECTIONS
@@ -99,8 +100,10 @@ async def _check_subjects(
     alone = [subject for subject in subjects if subject not in root_of]
     async for subject, facts in store.read_facts(connection, ledger.ledger_id, projection.subject, alone):
         facts_by_subject[subject] = facts
+    waiting = await _waiting_for_terms(connection, ledger, projection, sorted(facts_by_subject))
+    facts_by_subject = {root: facts for root, facts in facts_by_subject.items() if root not in waiting}
     folded = {root: fold_until_failure(projection, root, facts, terms) for root, facts in facts_by_subject.items()}
-    members = sorted({*facts_by_subject, *root_of})
+    members = sorted({*facts_by_subject, *(member for member, root in root_of.items() if root not in waiting)})
     for table in projection.tables:
         stored = await _read_stored_rows(connection, ledger.ledger_id, table, members)
         folded_rows: dict[Any, dict[str, Any]] = {}
@@ -126,6 +129,14 @@ async def _check_subjects(
                     )
                 )
     return sum(len(facts) for facts in facts_by_subject.values())
+
+
+async def _waiting_for_terms(
+    connection: Connection, ledger: Ledger, projection: Projection, subjects: Sequence[str]
+) -> set[str]:
+    """Return the subjects whose rows show terms from before a change that is still being applied."""
+    flags = await store.read_flags(connection, ledger.ledger_id, projection.subject, subjects)
+    return {subject for subject, flag in flags.items() if flag.parked == TERMS_REASON}
 
 
 def _differing_columns(

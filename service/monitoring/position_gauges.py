@@ -13,6 +13,7 @@ from ledger import clock
 from ledger.database import Connection
 from projections.engine import generations
 from projections.engine.generations import FOLLOWING_STATES, Generation
+from projections.engine.parked import TERMS_REASON
 from service.monitoring import samples
 from service.monitoring.samples import LEDGERS_MAX, Sample
 
@@ -32,7 +33,7 @@ PARKED = """
      CROSS JOIN LATERAL (
            SELECT count(*) AS subjects, extract(epoch FROM clock_timestamp() - min(e.recorded_at)) AS oldest_seconds
              FROM subjects s JOIN ledger.events e ON e.ledger_id = s.ledger_id AND e.position = s.parked_position
-            WHERE s.ledger_id = l.ledger_id AND s.parked IS NOT NULL) parked
+            WHERE s.ledger_id = l.ledger_id AND s.parked IS NOT NULL AND s.parked <> $2) parked
 """
 SEALED = """
     SELECT l.name, coalesce(tail.position, 0) - coalesce(c.size, 0) AS unsealed,
@@ -100,7 +101,7 @@ async def _generation_gauges(connection: Connection, generation: Generation) -> 
                 if generation.state == "active":
                     found.append(Sample(samples.LEDGER_POSITION, (name,), tail))
             if generation.state == "active":
-                for name, subjects, seconds in await connection.fetch(PARKED, LEDGERS_MAX):
+                for name, subjects, seconds in await connection.fetch(PARKED, LEDGERS_MAX, TERMS_REASON):
                     found += [
                         Sample(samples.PARKED, (name,), subjects),
                         Sample(samples.PARKED_OLDEST, (name,), max(0.0, seconds)),

@@ -81,8 +81,8 @@ PARKED = list_from_sql(
     page=PARKED_SUBJECTS,
     key=("subject_kind", "subject"),
     start=("", ""),
-    cause="One of its facts cannot be folded. Its rows show the state before that fact. Update, then run "
-    "`loyalty parked retry`.",
+    cause="One of its facts cannot be folded yet; see the reason. Its rows show the state before that fact. If a rule "
+    "fails, update, then run `loyalty parked retry`.",
     columns=("subject_kind", "subject", "reason"),
     details=("parked_position",),
 )

@@ -1,7 +1,8 @@
 """All errors that this software raises on purpose, as one tree. The first line of a docstring is shown to users.
 
 LedgerError
-- NotFound: LedgerUnknown, LogUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
+- NotFound: LedgerUnknown, LogUnknown, ConnectionUnknown, EndpointUnknown, SubjectUnknown, PositionUnknown,
+  GenerationUnknown
 - Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown,
   ContentTypeUnknown, NotAwaited, NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged,
   PeriodNotClosable
@@ -43,6 +44,10 @@ class LogUnknown(NotFound):
 
 class ConnectionUnknown(NotFound):
     """There is no connection of this id, or it is disabled."""
+
+
+class EndpointUnknown(NotFound):
+    """There is no endpoint of this id."""
 
 
 class SubjectUnknown(NotFound):

@@ -21,6 +21,9 @@ ACCESS_LOG = 1819239279
 # With the ledger. Held to add a checkpoint, or a reason why none was signed. So their times keep their order.
 CHECKPOINTS = 1819239280
 
+# Held by the session of the dispatcher that sends outgoing webhooks: one dispatcher of a database works at a time.
+DISPATCHER = 1819239281
+
 # With the generation. Shared by the sessions that read the generation; exclusive to drop it.
 GENERATION_READERS = 1819239290
 

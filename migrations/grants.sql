@@ -35,6 +35,9 @@ GRANT SELECT, INSERT ON ledger.ledgers, ledger.logs, ledger.log_keys, ledger.til
     ledger.cosignatures, ledger.seal_problems TO loyalty_service;
 GRANT SELECT, INSERT, UPDATE ON ledger.connections, ledger.api_keys, ledger.public_logs TO loyalty_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON projections.generations TO loyalty_service;
+GRANT USAGE ON SCHEMA outgoing TO loyalty_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outgoing.endpoints, outgoing.cursors, outgoing.attempts, outgoing.notices
+    TO loyalty_service;
 
 -- auditor: reads everything except keys and secrets.
 GRANT SELECT ON ledger.ledgers, ledger.events, ledger.personal, ledger.erasures, ledger.access TO loyalty_auditor;
@@ -44,7 +47,7 @@ GRANT SELECT ON projections.generations TO loyalty_auditor;
 GRANT EXECUTE ON FUNCTION ledger.wait_for_appends TO loyalty_auditor;
 
 -- backup: reads everything, for pg_dump.
-GRANT USAGE ON SCHEMA ledger, projections TO loyalty_backup;
-GRANT SELECT ON ALL TABLES IN SCHEMA ledger, projections TO loyalty_backup;
-GRANT SELECT ON ALL SEQUENCES IN SCHEMA ledger, projections TO loyalty_backup;
+GRANT USAGE ON SCHEMA ledger, projections, outgoing TO loyalty_backup;
+GRANT SELECT ON ALL TABLES IN SCHEMA ledger, projections, outgoing TO loyalty_backup;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA ledger, projections, outgoing TO loyalty_backup;
 GRANT SELECT ON public.alembic_version TO loyalty_backup;

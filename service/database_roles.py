@@ -51,11 +51,11 @@ DECLARE
 BEGIN
     FOR handed IN
         SELECT format('ALTER SCHEMA %I OWNER TO loyalty_owner', nspname) FROM pg_namespace
-         WHERE nspname IN ('ledger', 'projections')
+         WHERE nspname IN ('ledger', 'projections', 'outgoing')
         UNION ALL
         SELECT format('ALTER TABLE %s OWNER TO loyalty_owner', oid::regclass) FROM pg_class
          WHERE relkind IN ('r', 'p', 'v')
-           AND (relnamespace IN ('ledger'::regnamespace, 'projections'::regnamespace)
+           AND (relnamespace IN ('ledger'::regnamespace, 'projections'::regnamespace, 'outgoing'::regnamespace)
                 OR oid = 'public.alembic_version'::regclass)
         UNION ALL
         SELECT format('ALTER ROUTINE %s OWNER TO loyalty_owner', oid::regprocedure) FROM pg_proc

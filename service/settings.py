@@ -167,6 +167,15 @@ class Settings(BaseSettings):
         default="", description="receivers of checkpoints: files, and URLs to POST to, separated by blanks"
     )
 
+    outgoing: bool = Field(default=True, description="send outgoing webhooks where projections are kept up")
+    outgoing_networks: str = Field(
+        default="",
+        description="private networks to which outgoing webhooks may go, such as 10.0.0.0/8, separated by blanks",
+    )
+    outgoing_days: float = Field(
+        default=5.0, gt=0, le=365, description="days of failures after which an endpoint is disabled"
+    )
+
     @field_validator("public_url")
     @classmethod
     def _is_a_url(cls, text: str | None) -> str | None:
@@ -185,7 +194,7 @@ class Settings(BaseSettings):
                 raise ValueError("it is an address and a port, such as 127.0.0.1:9464") from None
         return text
 
-    @field_validator("proxies")
+    @field_validator("proxies", "outgoing_networks")
     @classmethod
     def _are_networks(cls, text: str) -> str:
         try:
@@ -213,6 +222,10 @@ class Settings(BaseSettings):
     def proxy_networks(self) -> list[IPv4Network | IPv6Network]:
         """Return the networks without a limit of connections."""
         return [ip_network(address) for address in self.proxies.split()]
+
+    def allowed_networks(self) -> list[IPv4Network | IPv6Network]:
+        """Return the private networks to which outgoing webhooks may go."""
+        return [ip_network(address) for address in self.outgoing_networks.split()]
 
     def witness_addresses(self) -> list[WitnessAddress]:
         """Return the witnesses that cosign checkpoints."""

@@ -77,6 +77,7 @@ HTTP_CLIENTS = {
     "service.cli.deliveries",
     "service.cli.demo_steps",
     "service.cli.witness",
+    "service.outgoing.http_client",
 }
 
 

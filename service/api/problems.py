@@ -59,6 +59,12 @@ PROBLEM_OF_ERROR: Mapping[type[errors.LedgerError], ProblemType] = _table(
         "Check the address of the webhook. `loyalty connection list` shows the connections of a ledger.",
     ),
     (
+        errors.EndpointUnknown,
+        "endpoint-unknown",
+        404,
+        "`GET /v1/endpoints` lists the endpoints of a ledger.",
+    ),
+    (
         errors.SubjectUnknown,
         "subject-unknown",
         404,

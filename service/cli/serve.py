@@ -1,4 +1,4 @@
-"""loyalty serve, project, migrate: long-running processes, and the schema that they need."""
+"""loyalty serve, project, dispatch, migrate: long-running processes, and the schema that they need."""
 
 import asyncio
 import signal
@@ -141,6 +141,20 @@ def project(
             show_note(f"Projecting{some} from {environment}")
 
         uvloop.run(run.run_projector(environment, ready, own_share))
+
+
+def dispatch(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Send outgoing webhooks until SIGTERM or Ctrl-C, beside `loyalty serve` with LOYALTY_OUTGOING=false."""
+    settings = load_settings(data)
+    with observe(settings, "dispatch"), open_environment(settings) as environment:
+
+        async def ready() -> None:
+            if as_json:
+                show_json({"dispatching": str(environment)})
+                sys.stdout.flush()
+            show_note(f"Sending outgoing webhooks from {environment}")
+
+        uvloop.run(run.run_dispatcher(environment, ready))
 
 
 def migrate(data: DataOption = None, as_json: JsonOption = False) -> None:

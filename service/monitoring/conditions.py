@@ -191,6 +191,20 @@ CONDITIONS: Sequence[Condition] = (
         "Repair the address. The next checkpoint covers those that were not taken.",
     ),
     Condition(
+        "LoyaltyEndpointFailing", "ticket", Threshold(samples.OUTGOING_FAILING, 3600), 10,
+        "Endpoint {{ $labels.endpoint }} of ledger {{ $labels.ledger }} accepts nothing for {{ $value | humanize }} s.",
+        "A receiver of outgoing webhooks fails or cannot be reached. Its messages wait; other endpoints go on.",
+        "`loyalty endpoint attempts` shows the answers. `loyalty endpoint test` tries it now.",
+        "Ask who runs the receiver. Messages are sent again for LOYALTY_OUTGOING_DAYS, then the endpoint is disabled.",
+    ),
+    Condition(
+        "LoyaltyEndpointStopped", "page", Threshold(samples.OUTGOING_STOPPED, 0), 1,
+        "Endpoint {{ $labels.endpoint }} of ledger {{ $labels.ledger }} was disabled by the sender.",
+        "A receiver answered 410, or failed for LOYALTY_OUTGOING_DAYS. Nothing is sent to it now, and nothing is lost.",
+        "`loyalty endpoint show` names the reason and the position, `loyalty endpoint attempts` the last answers.",
+        "Repair the receiver, then `loyalty endpoint enable`: it goes on where it ended. Or `loyalty endpoint delete`.",
+    ),
+    Condition(
         "LoyaltyDiskFull", "page", Threshold(samples.DISK_RATIO, 0.1, below=True), 5,
         "The disk of the folder {{ $labels.folder }} has {{ $value | humanizePercentage }} left.",
         "The embedded database or the signer's folder will not be able to write. Deliveries are then answered 503.",

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import asyncpg
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from ledger.background import LogThrottle
@@ -54,8 +54,8 @@ class DatabaseGauges(Collector):
         self._faults = LogThrottle(_log)
         registry.register(self)
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the gauges of the last reading."""
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        """Yield the gauges of the last reading. Names that end with _total are counters, which the database keeps."""
         current = [*self._positions, *disk_samples(self._settings)]
         if time.monotonic() - self._lists_read_at < LISTS_STALE_SECONDS:
             current += [sample for some in self._lists.values() for sample in some]
@@ -63,7 +63,8 @@ class DatabaseGauges(Collector):
         for sample in current:
             by_family[sample.family].append(sample)
         for family, of_family in by_family.items():
-            gauge = GaugeMetricFamily(family.name, family.help, labels=family.labels)
+            kind = CounterMetricFamily if family.name.endswith("_total") else GaugeMetricFamily
+            gauge = kind(family.name, family.help, labels=family.labels)
             for sample in of_family:
                 gauge.add_metric(sample.labels, sample.value)
             yield gauge

@@ -1,4 +1,4 @@
-"""Read the gauges of positions: ledgers, generations, parked subjects, checkpoints, witnesses.
+"""Read the gauges of positions: ledgers, generations, parked subjects, checkpoints, witnesses, endpoints.
 
 These statements read all ledgers at once, by indexes. Each costs a few look-ups for a ledger, however long it is.
 """
@@ -15,6 +15,7 @@ from projections.engine import generations
 from projections.engine.generations import FOLLOWING_STATES, Generation
 from projections.engine.parked import TERMS_REASON
 from service.monitoring import samples
+from service.monitoring.outgoing_gauges import read_outgoing_gauges
 from service.monitoring.samples import LEDGERS_MAX, Sample
 
 SCHEMA_AND_TIME = "SELECT version_num, clock_timestamp() AS now FROM public.alembic_version"
@@ -83,7 +84,7 @@ async def read_position_gauges(connection: Connection, witnesses: Sequence[str])
     filling = next((one for one in reversed(listed) if one.state == "filling"), None)
     if filling is not None:
         found += await _rebuild_gauges(connection, filling)
-    return [*found, *await _seal_gauges(connection, witnesses)]
+    return [*found, *await _seal_gauges(connection, witnesses), *await read_outgoing_gauges(connection)]
 
 
 async def _generation_gauges(connection: Connection, generation: Generation) -> list[Sample]:

@@ -22,6 +22,9 @@ class Sample(NamedTuple):
     value: float
 
 
+ENDPOINTS_MAX = 500  # with series of their own, of all ledgers
+
+
 _STATE = ("ledger", "generation_state")
 
 DATABASE_UP = GaugeFamily("loyalty_database_up", "1 if the database answered the last reading of its gauges.")
@@ -68,4 +71,17 @@ WITNESS_AGE = GaugeFamily(
     "loyalty_witness_age_seconds",
     "Age of the oldest checkpoint that a witness should have cosigned since; 0 if it cosigned the last one.",
     ("ledger", "witness"),
+)
+OUTGOING_LAG = GaugeFamily(
+    "loyalty_outgoing_lag_events", "Events whose messages an endpoint has not accepted yet.", ("ledger", "endpoint")
+)
+OUTGOING_FAILING = GaugeFamily(
+    "loyalty_outgoing_failing_seconds", "Time since an endpoint accepts nothing; 0 if it does.", ("ledger", "endpoint")
+)
+OUTGOING_STOPPED = GaugeFamily(
+    "loyalty_outgoing_stopped", "1 if the sender has disabled an endpoint: it failed for days, or answered 410.",
+    ("ledger", "endpoint"),
+)  # fmt: skip
+OUTGOING_ATTEMPTS = GaugeFamily(
+    "loyalty_outgoing_attempts_total", "Requests to an endpoint, by outcome.", ("ledger", "endpoint", "outcome")
 )

@@ -21,6 +21,7 @@ from service.api import (
     webhooks,
 )
 from service.api.ledger import audit, events, facts
+from service.api.outgoing import endpoints
 from service.api.transparency import proofs, tlog
 
 # The first route that matches is taken. Those of subjects have the widest patterns, so they are the last.
@@ -41,6 +42,7 @@ OPERATIONS = (
     *orders.OPERATIONS,
     *reconciliation.OPERATIONS,
     *conflict_policies.OPERATIONS,
+    *endpoints.OPERATIONS,
     *generations.OPERATIONS,
     *audit.OPERATIONS,
     *health.OPERATIONS,

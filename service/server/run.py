@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,6 +32,7 @@ from service.background.sealer import Sealer
 from service.environment import Environment, service_url
 from service.monitoring.instruments import Instruments
 from service.server.app import make_app
+from service.server.dispatcher_process import dispatch, supervise_dispatcher
 from service.server.metrics_listener import metrics_listener
 from service.server.projector_process import projector_process
 from service.server.protocol import ConnectionLimits, LimitedRunner
@@ -90,12 +91,7 @@ async def running_service(environment: Environment, host: str, port: int, *, pro
         app.cleanup_ctx.append(projector_process(environment.dsn))
     runner = make_runner(app, environment.settings)
     await runner.setup()
-    supervision = asyncio.create_task(environment.postgres.supervise()) if environment.postgres else None
-    scrubbing = (
-        asyncio.create_task(scrub_after_erasures(environment.dsn, environment.settings.data))
-        if environment.embedded
-        else None
-    )
+    tasks = [asyncio.create_task(work) for work in _work_beside_requests(environment, project=project)]
     try:
         try:
             await web.TCPSite(runner, host, port).start()
@@ -106,10 +102,23 @@ async def running_service(environment: Environment, host: str, port: int, *, pro
             async with metrics_listener(environment.dsn, environment.settings, instruments):
                 yield url
     finally:
-        for task in (supervision, scrubbing):
-            if task is not None:
-                task.cancel()
+        for task in tasks:
+            task.cancel()
         await runner.cleanup()
+        await cancel_all(tasks)
+
+
+def _work_beside_requests(environment: Environment, *, project: bool) -> list[Coroutine[Any, Any, None]]:
+    """Return the work of the process that needs no application."""
+    dsn, settings = environment.dsn, environment.settings
+    work: list[Coroutine[Any, Any, None]] = []
+    if environment.postgres is not None:
+        work.append(environment.postgres.supervise())
+    if environment.embedded:
+        work.append(scrub_after_erasures(dsn, settings.data))
+    if project and settings.outgoing:
+        work.append(supervise_dispatcher(dsn, environment.master_key, settings))
+    return work
 
 
 def make_runner(app: web.Application, settings: Settings) -> LimitedRunner:
@@ -143,10 +152,23 @@ def stop_event() -> asyncio.Event:
 async def run_projector(
     environment: Environment, ready: Callable[[], Awaitable[None]], share: LedgerShare = ALL_LEDGERS
 ) -> None:
-    """Run the projector and the sealer of a share alone until SIGTERM or SIGINT.
+    """Run the projector and the sealer of a share, and the dispatcher, alone until SIGTERM or SIGINT.
 
     Waits for a database that is not up yet. Calls `ready` when the work starts.
     """
+    await _run_alone(environment, ready, lambda instruments: _projector_work(environment, instruments, share))
+
+
+async def run_dispatcher(environment: Environment, ready: Callable[[], Awaitable[None]]) -> None:
+    """Send outgoing webhooks alone until SIGTERM or SIGINT. Waits for a database that is not up yet."""
+    await _run_alone(environment, ready, lambda _: _dispatcher_work(environment))
+
+
+async def _run_alone(
+    environment: Environment,
+    ready: Callable[[], Awaitable[None]],
+    work: Callable[[Instruments], list[Coroutine[Any, Any, None]]],
+) -> None:
     stop_wait = asyncio.create_task(stop_event().wait())
     preparation = asyncio.create_task(_wait_until_prepared(environment))
     await asyncio.wait((preparation, stop_wait), return_when=asyncio.FIRST_COMPLETED)
@@ -158,23 +180,31 @@ async def run_projector(
     await ready()
     instruments = Instruments()
     async with metrics_listener(environment.dsn, environment.settings, instruments):
-        await _project_until(stop_wait, environment, instruments, share)
+        await _run_until(stop_wait, work(instruments))
 
 
-async def _project_until(
-    stop_wait: "asyncio.Task[Any]", environment: Environment, instruments: Instruments, share: LedgerShare
-) -> None:
-    """Run the projector and the sealer until `stop_wait` is done. Raises the error of a task that failed."""
-    tasks = [
-        asyncio.create_task(Projector(environment.dsn, ProjectionProgress(), share).run()),
-        asyncio.create_task(clock.follow_database_clock(environment.dsn)),
-    ]
-    if environment.settings.seal:
-        sealer = Sealer(environment.dsn, environment.signer, environment.settings, instruments, share)
-        tasks.append(asyncio.create_task(sealer.run()))
-    if hours := environment.settings.attest_hours:
-        vault = Vault(environment.master_key)
-        tasks.append(asyncio.create_task(attest_on_schedule(environment.dsn, vault, hours, share)))
+def _projector_work(
+    environment: Environment, instruments: Instruments, share: LedgerShare
+) -> list[Coroutine[Any, Any, None]]:
+    dsn, settings = environment.dsn, environment.settings
+    work = [Projector(dsn, ProjectionProgress(), share).run(), clock.follow_database_clock(dsn)]
+    if settings.seal:
+        work.append(Sealer(dsn, environment.signer, settings, instruments, share).run())
+    if settings.attest_hours:
+        work.append(attest_on_schedule(dsn, Vault(environment.master_key), settings.attest_hours, share))
+    if settings.outgoing:
+        work.append(supervise_dispatcher(dsn, environment.master_key, settings))
+    return work
+
+
+def _dispatcher_work(environment: Environment) -> list[Coroutine[Any, Any, None]]:
+    dsn, settings = environment.dsn, environment.settings
+    return [dispatch(dsn, environment.master_key, settings), clock.follow_database_clock(dsn)]
+
+
+async def _run_until(stop_wait: "asyncio.Task[Any]", work: list[Coroutine[Any, Any, None]]) -> None:
+    """Run background work until `stop_wait` is done. Raises the error of a task that failed."""
+    tasks = [asyncio.create_task(one) for one in work]
     await asyncio.wait((*tasks, stop_wait), return_when=asyncio.FIRST_COMPLETED)
     exit_timer = exit_at_last()
     failed = [task for task in tasks if task.done()]  # these tasks never return, so a finished task has failed

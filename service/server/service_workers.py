@@ -1,7 +1,7 @@
 """Several service processes behind one address: `loyalty serve --workers`.
 
 The parent opens the listening sockets, and hands them to every worker. It serves nothing itself. It runs what is needed
-once: the projector process, the sealer, erasures, and metrics of the database.
+once: the projector process, the dispatcher process, the sealer, erasures, and metrics of the database.
 
 Invariant: the sockets are open as long as the parent runs. A connection that nobody has accepted yet is accepted by
 another worker, so a worker is replaced without a refused connection.
@@ -35,6 +35,7 @@ from service.monitoring.logs import configure_logs
 from service.monitoring.opentelemetry_tracer import install_tracer
 from service.operations.erase import erase_on_request
 from service.server.app import make_app
+from service.server.dispatcher_process import supervise_dispatcher
 from service.server.metrics_listener import metrics_listener
 from service.server.projector_process import run_projector
 from service.server.run import EXIT_SECONDS_MAX, exit_at_last, listening_error, make_runner
@@ -166,6 +167,8 @@ def _work_of_parent(
             work.append(Sealer(dsn, environment.signer, settings, instruments).run())
         if settings.attest_hours:
             work.append(attest_on_schedule(dsn, vault, settings.attest_hours))
+        if settings.outgoing:
+            work.append(supervise_dispatcher(dsn, environment.master_key, settings))
     return work
 
 

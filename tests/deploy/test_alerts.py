@@ -65,6 +65,15 @@ FAULTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {'loyalty_anchor_failures_total{ledger="acme"}': "0+1x180"},
         {'loyalty_anchor_failures_total{ledger="acme"}': "0x60 2x120"},
     ),
+    "LoyaltyEndpointFailing": (
+        {'loyalty_outgoing_failing_seconds{ledger="acme",endpoint="ep_1"}': "0+60x180"},
+        {'loyalty_outgoing_failing_seconds{ledger="acme",endpoint="ep_1"}': "60x180",
+         'loyalty_outgoing_lag_events{ledger="acme",endpoint="ep_1"}': "9x180"},
+    ),
+    "LoyaltyEndpointStopped": (
+        {'loyalty_outgoing_stopped{ledger="acme",endpoint="ep_1"}': "1x180"},
+        {'loyalty_outgoing_stopped{ledger="acme",endpoint="ep_1"}': "0x180"},
+    ),
     "LoyaltyDiskFull": (
         {'loyalty_disk_free_ratio{folder="data"}': "0.04x180"}, {'loyalty_disk_free_ratio{folder="data"}': "0.2x180"},
     ),

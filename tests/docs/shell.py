@@ -4,7 +4,7 @@ A block runs as it is written, with these five arrangements around it:
 
 1. The folder links to everything in the checkout, and has a data folder of its own. `.venv` counts as installed.
 2. `LOYALTY_PORT` is 0, so each service takes a free port. Documents name `$url`, which a service's answer sets.
-3. `loyalty serve` and `loyalty project` run until Ctrl-C. They are started in the background and awaited.
+3. `loyalty serve`, `project` and `dispatch` run until Ctrl-C. They are started in the background and awaited.
 4. `curl` fails if the answer is an error. Standard input holds a secret, for commands that read one.
 5. Each section begins with the variables and functions that README's first balance left.
 
@@ -28,7 +28,7 @@ STOP_SECONDS_MAX = 60
 PASTED = "a-secret-that-somebody-pastes"
 CURL = '#!/bin/sh\nexec "{curl}" --fail-with-body --max-time 60 "$@"\n'
 ENDLESS = re.compile(
-    r"^(?P<command>(?:\w+=\S+ )*(?:\.venv/bin/)?loyalty (?:serve|project)\b[^#\n]*)(?P<rest>.*)$", re.M
+    r"^(?P<command>(?:\w+=\S+ )*(?:\.venv/bin/)?loyalty (?:serve|project|dispatch)\b[^#\n]*)(?P<rest>.*)$", re.M
 )
 
 # `awaited LOG PID` returns when a service has begun, and fails if it ended. `failed` notes a command that failed.
@@ -37,7 +37,7 @@ set -a -E -o pipefail
 source {state} 2>/dev/null
 awaited() {{
     for _ in $(seq 600); do
-        grep -qsE 'Listening on|Projecting from' "$1" && return 0
+        grep -qsE 'Listening on|Projecting from|Sending outgoing' "$1" && return 0
         kill -0 "$2" 2>/dev/null || break
         sleep 0.1
     done

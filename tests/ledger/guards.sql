@@ -1,12 +1,12 @@
 -- List every grant, trigger and policy, one a line. Rights of owners are left out: they are those of the role that migrated.
 SELECT format('schema %s: %s may %s', nspname, grantee::regrole, string_agg(privilege_type, ', ' ORDER BY privilege_type)) AS line
   FROM pg_namespace, aclexplode(nspacl)
- WHERE nspname IN ('ledger', 'projections', 'generation_1') AND grantee <> nspowner GROUP BY nspname, grantee
+ WHERE nspname IN ('ledger', 'projections', 'outgoing', 'generation_1') AND grantee <> nspowner GROUP BY nspname, grantee
 UNION ALL
 SELECT format('table %s: %s may %s', c.oid::regclass, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
               string_agg(privilege_type, ', ' ORDER BY privilege_type))
   FROM pg_class c, aclexplode(relacl)
- WHERE relnamespace IN ('ledger'::regnamespace, 'projections'::regnamespace) AND grantee <> relowner GROUP BY c.oid, grantee
+ WHERE relnamespace IN ('ledger'::regnamespace, 'projections'::regnamespace, 'outgoing'::regnamespace) AND grantee <> relowner GROUP BY c.oid, grantee
 UNION ALL
 SELECT DISTINCT format('table generation_1.*: %s may %s', grantee::regrole, string_agg(privilege_type, ', ' ORDER BY privilege_type))
   FROM pg_class c, aclexplode(relacl)
@@ -30,7 +30,7 @@ SELECT format('trigger %s on %s, %s: %s', tgname, tgrelid::regclass, CASE tgenab
  WHERE NOT tgisinternal AND tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'ledger'::regnamespace)
 UNION ALL
 SELECT format('policy %s on %s.%s for %s to %s: %s', policyname, schemaname, tablename, cmd, array_to_string(roles, ', '), qual)
-  FROM pg_policies WHERE schemaname = 'ledger'
+  FROM pg_policies WHERE schemaname IN ('ledger', 'outgoing')
 UNION ALL
 SELECT DISTINCT format('policy %s on generation_1.* for %s to %s: %s', policyname, cmd, array_to_string(roles, ', '), qual)
   FROM pg_policies WHERE schemaname = 'generation_1'

@@ -21,7 +21,7 @@ from service.startup_checks import check_schema
 FOLDER = Path(migrations.__file__).parent
 OBJECTS = """
     SELECT c.oid, c.relname AS name FROM pg_class c
-     WHERE relnamespace IN ('ledger'::regnamespace, 'projections'::regnamespace)
+     WHERE relnamespace IN ('ledger'::regnamespace, 'projections'::regnamespace, 'outgoing'::regnamespace)
     UNION ALL
     SELECT p.oid, proname FROM pg_proc p WHERE pronamespace = 'ledger'::regnamespace
     UNION ALL

@@ -10,6 +10,7 @@
 --   1819239278  none         the list of generations changes
 --   1819239279  ledger       a row of ledger.access gets its number
 --   1819239280  ledger       the Merkle tree grows and its head is signed
+--   1819239281  none         outgoing webhooks are sent
 --   1819239290  generation   a session reads the generation (shared)
 --   1819239291  generation   a process fills the generation
 

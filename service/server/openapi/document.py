@@ -27,6 +27,7 @@ from service.api.requests.explain_parameters import STEP_PAGE
 from service.api.requests.parameters import MIN_POSITION, PAGE, REASON, TIMES, Parameter
 from service.server.openapi.path_parameters import ID_OF_TAG, PATH_PARAMETERS
 from service.server.openapi.schemas import build_schemas
+from service.server.openapi.webhooks import WEBHOOK_DATA, build_webhooks
 from service.server.routes import OPERATIONS
 
 FILE = Path(__file__).parents[2] / "api/reference/openapi.json"
@@ -53,6 +54,7 @@ TAGS: Mapping[str, str] = {
     "finance": "Liability, trial balance and the close of months.",
     "reconciliation": "Open matters: differences that a person should look at; conflict policies; parked subjects.",
     "events": "The events of the ledger, and the facts that they mean.",
+    "outgoing": "Endpoints: receivers of the ledger's outgoing webhooks. The section `webhooks` lists the messages.",
     "proofs": "Checkpoints and proofs that nothing was changed.",
     "audit": "Recorded looks at personal values.",
     "generations": "Copies of the rows: rebuild, promote, roll back. For the operator of the whole database.",
@@ -68,7 +70,11 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 def build_document(operations: Iterable[Operation] = OPERATIONS) -> dict[str, Any]:
     """Return the document of some operations."""
     operations = list(operations)
-    types = [ProblemAnswer, *(kind for one in operations for kind in (one.answer, one.body) if kind is not None)]
+    types = [
+        ProblemAnswer,
+        *WEBHOOK_DATA,
+        *(kind for one in operations for kind in (one.answer, one.body) if kind is not None),
+    ]
     schemas, named = build_schemas(types)
     responses: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}
@@ -89,6 +95,7 @@ def build_document(operations: Iterable[Operation] = OPERATIONS) -> dict[str, An
             for tag in sorted(tags, key=lambda tag: (list(TAGS) + sorted(tags)).index(tag))
         ],
         "paths": paths,
+        "webhooks": build_webhooks(schemas),
         "components": {
             "schemas": named,
             "parameters": {

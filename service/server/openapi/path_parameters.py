@@ -25,6 +25,7 @@ PATH_PARAMETERS: Mapping[str, PathParameter] = {
     "source": PathParameter("The vendor that sent the events.", "capillary"),
     "kind": PathParameter("The kind of the events.", "pointsIssued"),
     "connection_id": PathParameter("The id of the connection, as `loyalty connection create` shows it.", "cn_example"),
+    "endpoint_id": PathParameter("The id of an endpoint, as `GET /v1/endpoints` shows it.", "ep_example"),
     "token": PathParameter("The token of a published log.", "example"),
     "file": PathParameter("The name of a file.", "swagger-ui.css"),
     "problem": PathParameter("The name of a type of problem.", "scope-missing"),

@@ -8,6 +8,7 @@ from ledger.database import Connection
 from ledger.store import api_keys
 from ledger.store.api_keys import SCOPES
 from projections import rebuild
+from service.outgoing.endpoints import EndpointOptions, create_endpoint
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued, merged, redeemed, samples
 
@@ -51,6 +52,11 @@ async def quokka_lives_here(connection: Connection, zebra: TenantClient, quokka:
         await zebra.deliver(body)
     for one in (zebra, quokka):
         await one.ask_now("/v1/projections")
+    options = EndpointOptions(label="quokka")
+    endpoint = await create_endpoint(
+        connection, MASTER_KEY, quokka.ledger, "https://quokka.example/hooks", options, allowed=(), after=0
+    )
+    QUOKKA_ENDPOINT[0] = endpoint.endpoint_id
     assert (await rebuild.rebuild(zebra.dsn, expect=("accounts",), to_promote=False)).comparison is not None
     # As if quokka's rows differed, in a rebuild that was made for quokka alone.
     await connection.execute(
@@ -66,9 +72,14 @@ def paths_of(canonical: str, subjects: list[str]) -> list[str]:
     for name in re.findall(r"{(\w+)}", canonical):
         filled = FILL.get(name, subjects if name == "id" else None)
         if filled is None:
-            filled = {"connection_id": ["quokka"], "token": ["quokka"]}[name]  # add new placeholders here
+            filled = {"connection_id": ["quokka"], "endpoint_id": [QUOKKA_ENDPOINT[0]], "token": ["quokka"]}[
+                name
+            ]  # add new placeholders here
         paths = [path.replace("{" + name + "}", value) for path in paths for value in filled]
     return paths
+
+
+QUOKKA_ENDPOINT = [""]  # the id, once it is made
 
 
 UNSEALED = {

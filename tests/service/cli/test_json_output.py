@@ -30,6 +30,16 @@ WORKS = (
     ("connection settle", "{connection_id}"),
     ("connection disable", "{connection_id}"),
     ("connection enable", "{connection_id}"),
+    ("endpoint create", "--ledger=json", "--url=https://receiver.example/hooks"),
+    ("endpoint list",),
+    ("endpoint show", "{endpoint_id}"),
+    ("endpoint test", "{endpoint_id}"),
+    ("endpoint replay", "{endpoint_id}", "--after=0"),
+    ("endpoint attempts", "{endpoint_id}"),
+    ("endpoint rotate", "{endpoint_id}"),
+    ("endpoint disable", "{endpoint_id}"),
+    ("endpoint enable", "{endpoint_id}"),
+    ("endpoint delete", "{endpoint_id}", "--yes"),
     ("send", str(SAMPLES["pointsIssued.json"]), "--connection={connection_id}"),
     ("tail", "--ledger=json", "--after=0", "--count=1"),
     ("key create", "--ledger=json", "--label=reports"),
@@ -76,8 +86,8 @@ WORKS = (
     ("roles login", "json_login", "--password-file={folder}/password"),
     ("doctor",),
 )
-MAY_FIND = {"reconcile", "doctor"}
-RUN_LONG = {"demo", "serve", "project", "witness"}
+MAY_FIND = {"reconcile", "doctor", "endpoint test"}
+RUN_LONG = {"demo", "serve", "project", "dispatch", "witness"}
 REFUSED = {  # what a command says no to, before or after it has looked at the database
     "unmerge": ("--ledger=json", f"--customer={CUSTOMER}", "--author=a", "--reason=r"),
     "seal retire": ("00000000", "--ledger=json"),

@@ -12,6 +12,7 @@ from ledger.store.registry import Ledger
 from ledger.transparency import tree_heads
 from ledger.transparency.signer import Signer
 from service.audit.verify_ledger import verify_ledger
+from service.outgoing.endpoints import EndpointOptions, create_endpoint
 from tests.support.client import MASTER_KEY, serving
 from tests.support.payloads import VAULT, delivery, issued
 
@@ -34,6 +35,10 @@ WRITES: dict[str, tuple[str, str | None]] = {
         "INSERT INTO ledger.public_logs (ledger_id, token, mac) VALUES (1, 'token', '\\x00')",
         "configuration",
     ),
+    "outgoing.endpoints": ("UPDATE outgoing.endpoints SET url = 'https://thief.example'", "configuration"),
+    "outgoing.cursors": ("", None),  # messages are repeated or left out; they go to the endpoint's own URL
+    "outgoing.attempts": ("", None),  # a log for operators
+    "outgoing.notices": ("", None),  # notices are repeated or left out
     "ledger.ledgers": ("INSERT INTO ledger.ledgers (ledger_id, name) VALUES (77, 'mine')", None),
     "ledger.checkpoints": (
         "INSERT INTO ledger.checkpoints SELECT (jsonb_populate_record(c, jsonb_build_object("
@@ -74,6 +79,8 @@ async def configured(connection: Connection, ledger: Ledger, signer: Signer) -> 
     await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"])
     for source in ("capillary", "fabric"):
         await registry.create_connection(connection, MASTER_KEY, ledger, source=source)
+    options = EndpointOptions()
+    await create_endpoint(connection, MASTER_KEY, ledger, "https://example.com", options, allowed=(), after=0)
     await tree_heads.sign_head(connection, signer, ledger)
 
 

@@ -25,6 +25,8 @@ from service.monitoring.database_gauges import DatabaseGauges, disk_samples
 from service.monitoring.list_gauges import read_list_gauges
 from service.monitoring.position_gauges import read_position_gauges
 from service.monitoring.samples import Sample
+from service.outgoing import administration, endpoints
+from service.outgoing.endpoints import EndpointOptions
 from service.settings import Settings
 from tests.projections.engine.test_containment import Unforeseen, in_rule
 from tests.support.client import MASTER_KEY
@@ -102,6 +104,9 @@ async def scene_of(dsn: str, folder: Path) -> AsyncIterator[Scene]:
     await scene.append(*(issued(str(number), number, 1, 5) for number in range(12)))
     await scene.project()
     await scene.seal()
+    await administration.create(
+        connection, MASTER_KEY, ledger, "https://example.com", EndpointOptions(), allowed=(), after=None, since=None
+    )
     try:
         yield scene
     finally:
@@ -193,6 +198,15 @@ async def disk_without_space(scene: Scene) -> None:
         scene.more = list(disk_samples(Settings(data=data)))
 
 
+async def receiver_down(scene: Scene) -> None:
+    await scene.connection.execute("UPDATE outgoing.cursors SET failing_since = now() - interval '2 hours'")
+
+
+async def receiver_gone(scene: Scene) -> None:
+    [endpoint] = await endpoints.list_endpoints(scene.connection, MASTER_KEY, scene.ledger)
+    await endpoints.disable_endpoint(scene.connection, MASTER_KEY, endpoint, "gone")
+
+
 async def clock_set_back(scene: Scene) -> None:
     scene.clock_offset = timedelta(minutes=-5)
 
@@ -206,6 +220,8 @@ FAULTS: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "LoyaltyDriftAtStake": missing_event,
     "LoyaltyUnsealed": no_signer,
     "LoyaltyWitnessBehind": silent_witness,
+    "LoyaltyEndpointFailing": receiver_down,
+    "LoyaltyEndpointStopped": receiver_gone,
     "LoyaltyDiskFull": disk_without_space,
     "LoyaltyClockWrong": clock_set_back,
 }
@@ -222,6 +238,7 @@ async def test_a_sound_ledger_alerts_nobody(scene: Scene, monkeypatch: pytest.Mo
         samples.PARKED,
         samples.SILENT,
         samples.WITNESS_AGE,
+        samples.OUTGOING_LAG,
     }
 
 

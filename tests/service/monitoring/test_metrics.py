@@ -14,17 +14,19 @@ from ledger.errors import SetupWrong
 from ledger.events import Delivery
 from service.background import appender
 from service.monitoring.instruments import Instruments
+from service.outgoing import administration
+from service.outgoing.endpoints import EndpointOptions
 from service.server.metrics_listener import metrics_listener
 from service.server.observe_request import INSTRUMENTS
 from service.settings import Settings
-from tests.support.client import TenantClient, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued, sample
 
 BUCKETS_MAX = 8
 LABELS = {
     "http_request_method", "http_route", "http_response_status_code", "ledger", "source", "outcome", "reason", "le",
     "generation_state", "projection", "stage", "why", "list", "unit", "connection", "witness", "version", "schema",
-    "folder", "generation",
+    "folder", "generation", "endpoint",
 }  # fmt: skip
 NAMES = {
     "http_server_request_duration_seconds", "http_server_active_requests", "loyalty_deliveries",
@@ -34,6 +36,7 @@ NAMES = {
     "loyalty_parked_subjects", "loyalty_parked_oldest_seconds", "loyalty_open_items", "loyalty_points_at_stake",
     "loyalty_connection_silent_seconds", "loyalty_unsealed_events", "loyalty_anchor_failures", "loyalty_build_info",
     "loyalty_unread_events", "process_resident_memory_bytes", "python_gc_collections",
+    "loyalty_outgoing_lag_events", "loyalty_outgoing_failing_seconds", "loyalty_outgoing_attempts",
 }  # fmt: skip
 
 
@@ -79,6 +82,11 @@ def fresh_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_scrape_counts_deliveries_requests_and_positions(dsn: str, tmp_path: Path) -> None:
     async with serving(dsn, "acme") as [acme], scraping(acme, tmp_path) as url:
+        async with acme.database() as connection:
+            await administration.create(
+                connection, MASTER_KEY, acme.ledger, "https://example.com", EndpointOptions(), allowed=(), after=None,
+                since=None,
+            )  # fmt: skip
         await acme.deliver(issued("a", 0, 1, 10, programCurrentPoints=10))
         await acme.deliver(issued("a", 0, 1, 10, programCurrentPoints=10))
         await acme.deliver(issued("a", 0, 1, 99, programCurrentPoints=10))

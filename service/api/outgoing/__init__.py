@@ -1,0 +1,1 @@
+"""Outgoing webhooks: the operations of their endpoints."""

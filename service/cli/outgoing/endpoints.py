@@ -1,0 +1,275 @@
+"""loyalty endpoint: the receivers of a ledger's outgoing webhooks."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from ledger.database import Connection
+from ledger.store import registry
+from service.cli.ledgers import LabelOption, choose_ledgers
+from service.cli.terminal.console import (
+    DataOption,
+    JsonOption,
+    LedgerOption,
+    YesOption,
+    confirm,
+    show,
+    show_json,
+    show_result,
+    show_table,
+)
+from service.environment import Environment, run_with_connection
+from service.outgoing import administration, delivery_state
+from service.outgoing import endpoints as store
+from service.outgoing.endpoints import (
+    EVENTS_PER_REQUEST_DEFAULT,
+    EVENTS_PER_REQUEST_MAX,
+    NOTICE_DAYS_DEFAULT,
+    NOTICE_DAYS_MAX,
+    Endpoint,
+    EndpointOptions,
+)
+from service.parameters import parse_time
+
+endpoints = typer.Typer(help="Endpoints: receivers of a ledger's outgoing webhooks.", no_args_is_help=True)
+
+ATTEMPTS_SHOWN = 20
+EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="The endpoint's id.", show_default=False)]
+AfterOption = Annotated[
+    int | None, typer.Option(min=0, metavar="POSITION", help="Send what comes after this position of the ledger.")
+]
+SinceOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Send what was recorded after this time, such as 2026-03-01T00:00Z.")
+]
+
+
+@endpoints.command("create")
+def create_endpoint(
+    ledger: LedgerOption,
+    url: Annotated[str, typer.Option(help="The URL that receives the messages.", show_default=False)],
+    types: Annotated[
+        str, typer.Option(metavar="TYPE,…", help="Types of messages. Default: all. See docs/outgoing.md.")
+    ] = "",
+    kinds: Annotated[str, typer.Option(metavar="KIND,…", help="Kinds of facts. Default: all.")] = "",
+    events_per_request: Annotated[
+        int, typer.Option(min=1, max=EVENTS_PER_REQUEST_MAX, help="The most messages of a request. 1: no array.")
+    ] = EVENTS_PER_REQUEST_DEFAULT,
+    notice_days: Annotated[
+        int, typer.Option(min=1, max=NOTICE_DAYS_MAX, help="Days before a lapse or an expiry at which to give notice.")
+    ] = NOTICE_DAYS_DEFAULT,
+    after: AfterOption = None,
+    since: SinceOption = None,
+    label: LabelOption = "",
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create an endpoint, and print the secret that signs its messages.
+
+    By default it gets what is recorded from now on.
+    """
+    options = EndpointOptions(_words(types), _words(kinds), events_per_request, notice_days, label)
+    start = parse_time(since, "since")
+
+    async def work(environment: Environment, connection: Connection) -> dict[str, Any]:
+        made = await administration.create(
+            connection,
+            environment.master_key,
+            await registry.find_ledger(connection, ledger),
+            url,
+            options,
+            allowed=environment.settings.allowed_networks(),
+            after=after,
+            since=start,
+        )
+        [described] = await administration.describe(connection, [made])
+        return {**described, "secret": made.secrets[-1].decode()}
+
+    made = run_with_connection(data, work)
+    if as_json:
+        show_json(made)
+        return
+    show(f"Endpoint {made['endpoint_id']} gets messages of the ledger {ledger} after position {made['position']}.")
+    show("Enter this secret at the receiver; it verifies the header webhook-signature (Standard Webhooks):")
+    show(f"  secret  {made['secret']}")
+
+
+@endpoints.command("list")
+def list_endpoints(
+    ledger: Annotated[str | None, typer.Option(help="Show this ledger only.")] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List endpoints without their secrets. Disabled endpoints are included."""
+
+    async def work(environment: Environment, connection: Connection) -> list[dict[str, Any]]:
+        chosen = await choose_ledgers(connection, ledger)
+        found = [one for each in chosen for one in await store.list_endpoints(connection, environment.master_key, each)]
+        return await administration.describe(connection, found)
+
+    found = run_with_connection(data, work)
+    if as_json:
+        show_json(found)
+    else:
+        columns = ("endpoint_id", "label", "ledger", "status", "position", "events_behind", "failures", "url")
+        show_table(columns, ([row[column] for column in columns] for row in found))
+
+
+@endpoints.command("show")
+def show_endpoint(endpoint_id: EndpointArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Show one endpoint: its options, its position, its failures."""
+
+    async def work(_: Environment, connection: Connection, endpoint: Endpoint) -> dict[str, Any]:
+        [described] = await administration.describe(connection, [endpoint])
+        return described
+
+    found = _with_endpoint(data, endpoint_id, work)
+    if as_json:
+        show_json(found)
+    else:
+        show_table(("field", "value"), ((name, _plain(value)) for name, value in found.items()))
+
+
+@endpoints.command("enable")
+def enable_endpoint(endpoint_id: EndpointArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Send messages again, from where the endpoint was disabled."""
+
+    async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> None:
+        await store.enable_endpoint(connection, environment.master_key, endpoint)
+
+    _with_endpoint(data, endpoint_id, work)
+    done = f"Endpoint {endpoint_id} gets messages again; a running service applies it within 5 s."
+    show_result({"endpoint_id": endpoint_id, "disabled": False}, done, as_json=as_json)
+
+
+@endpoints.command("disable")
+def disable_endpoint(endpoint_id: EndpointArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Send nothing until the endpoint is enabled again. Its position stays, so nothing is lost."""
+
+    async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> None:
+        await store.disable_endpoint(connection, environment.master_key, endpoint)
+
+    _with_endpoint(data, endpoint_id, work)
+    done = f"Endpoint {endpoint_id} gets no more messages; a running service applies it within 5 s."
+    show_result({"endpoint_id": endpoint_id, "disabled": True}, done, as_json=as_json)
+
+
+@endpoints.command("rotate")
+def rotate_secret(
+    endpoint_id: EndpointArgument,
+    settle: Annotated[bool, typer.Option("--settle", help="End the rotation: sign by the newest secret only.")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a second live secret, and print it. Both sign until `--settle`, so the receiver can change over."""
+
+    async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> str | None:
+        if not settle:
+            return await store.rotate_secret(connection, environment.master_key, endpoint)
+        await store.settle_secret(connection, environment.master_key, endpoint)
+        return None
+
+    secret = _with_endpoint(data, endpoint_id, work)
+    if secret is None:
+        done = f"Messages to {endpoint_id} are signed by the newest secret only."
+        show_result({"endpoint_id": endpoint_id, "live_secrets": 1}, done, as_json=as_json)
+        return
+    done = f"Messages are signed by this secret too. Enter it at the receiver, then use --settle.\n  secret  {secret}"
+    show_result({"endpoint_id": endpoint_id, "secret": secret}, done, as_json=as_json)
+
+
+@endpoints.command("test")
+def send_test(endpoint_id: EndpointArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Send a test message now, and show the answer. Exit code 1 if the receiver does not accept it."""
+
+    async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> dict[str, Any]:
+        allowed = environment.settings.allowed_networks()
+        return administration.attempt_json(await administration.send_test(connection, endpoint, allowed))
+
+    result = _with_endpoint(data, endpoint_id, work)
+    answer = f"status {result['status']}" if result["status"] else result["detail"]
+    done = f"Test {result['outcome']}: {answer}, {result['milliseconds']} ms."
+    show_result({"endpoint_id": endpoint_id, **result}, done, as_json=as_json)
+    if result["outcome"] != "delivered":
+        raise typer.Exit(1)
+
+
+@endpoints.command("replay")
+def replay_messages(
+    endpoint_id: EndpointArgument,
+    after: AfterOption = None,
+    since: SinceOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send everything after a position or since a time again.
+
+    A position ahead of the endpoint's own leaves messages out.
+    """
+    start = parse_time(since, "since")
+
+    async def work(_: Environment, connection: Connection, endpoint: Endpoint) -> int:
+        return await administration.replay(connection, endpoint, after=after, since=start)
+
+    position = _with_endpoint(data, endpoint_id, work)
+    done = f"Endpoint {endpoint_id} gets all messages after position {position}."
+    show_result({"endpoint_id": endpoint_id, "position": position}, done, as_json=as_json)
+
+
+@endpoints.command("attempts")
+def list_attempts(
+    endpoint_id: EndpointArgument,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="The most attempts.")] = ATTEMPTS_SHOWN,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the attempts to reach an endpoint, newest first."""
+
+    async def work(_: Environment, connection: Connection, endpoint: Endpoint) -> list[dict[str, Any]]:
+        return await delivery_state.list_attempts(connection, endpoint, before=None, limit=limit)
+
+    found = _with_endpoint(data, endpoint_id, work)
+    if as_json:
+        show_json(found)
+    else:
+        columns = ("attempt", "at", "outcome", "status", "milliseconds", "events", "first_id", "last_id", "detail")
+        show_table(columns, ([row[column] for column in columns] for row in found))
+
+
+@endpoints.command("delete")
+def delete_endpoint(
+    endpoint_id: EndpointArgument, yes: YesOption = False, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Remove an endpoint with its position and its log."""
+
+    async def work(_: Environment, connection: Connection, endpoint: Endpoint) -> None:
+        confirm(f"Remove endpoint {endpoint_id}, which sends to {endpoint.url}?", yes=yes)
+        await store.delete_endpoint(connection, endpoint)
+
+    _with_endpoint(data, endpoint_id, work)
+    done = f"Endpoint {endpoint_id} is removed."
+    show_result({"endpoint_id": endpoint_id, "deleted": True}, done, as_json=as_json)
+
+
+def _with_endpoint(
+    data: Any, endpoint_id: str, work: Callable[[Environment, Connection, Endpoint], Awaitable[Any]]
+) -> Any:
+    """Run `work` with an endpoint of any ledger. Raises EndpointUnknown."""
+
+    async def found(environment: Environment, connection: Connection) -> Any:
+        endpoint = await store.find_endpoint(connection, environment.master_key, endpoint_id)
+        return await work(environment, connection, endpoint)
+
+    return run_with_connection(data, found)
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a list with commas."""
+    return [word for word in (part.strip() for part in text.split(",")) if word]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return ", ".join(value) if isinstance(value, tuple) else value

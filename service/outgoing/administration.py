@@ -1,0 +1,146 @@
+"""Acts of an operator on endpoints, for the command line and the API: create, describe, replay, test."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from ledger import clock
+from ledger.database import Connection
+from ledger.errors import RequestInvalid
+from ledger.privacy.encryption import MasterKey
+from ledger.store.read import tail
+from ledger.store.registry import Ledger
+from projections.queries.as_of import position_at
+from service.outgoing import delivery_state, endpoints
+from service.outgoing.addresses import Network
+from service.outgoing.delivery_state import Attempt, DeliveryState
+from service.outgoing.endpoint_sender import attempt_of, post_messages
+from service.outgoing.endpoints import Endpoint, EndpointOptions
+from service.outgoing.http_client import ReceiverClient
+from service.outgoing.message_types import ENDPOINT_TEST
+from service.outgoing.messages import Message
+
+
+async def start_position(
+    connection: Connection, ledger: Ledger, *, after: int | None, since: datetime | None
+) -> int | None:
+    """Return the position after which messages are sent: a position, or the last one recorded before a time.
+
+    None if neither is given. Raises RequestInvalid if both are, or for a position beyond the ledger or a time to come.
+    """
+    if after is not None and since is not None:
+        raise RequestInvalid("give either `after` or `since`, not both")
+    if since is not None:
+        position = await position_at(connection, ledger.ledger_id, since)
+        if position is None:
+            raise RequestInvalid("`since` must not be in the future")
+        return position
+    last = await tail(connection, ledger.ledger_id)
+    if after is not None and not 0 <= after <= last:
+        raise RequestInvalid(f"`after` must be a position of the ledger: 0 to {last}")
+    return after
+
+
+async def create(
+    connection: Connection,
+    master_key: MasterKey,
+    ledger: Ledger,
+    url: str,
+    options: EndpointOptions,
+    *,
+    allowed: Sequence[Network],
+    after: int | None,
+    since: datetime | None,
+) -> Endpoint:
+    """Create an endpoint. Without a place to begin it gets what is recorded from now on. Raises RequestInvalid."""
+    chosen = await start_position(connection, ledger, after=after, since=since)
+    begin = await tail(connection, ledger.ledger_id) if chosen is None else chosen
+    return await endpoints.create_endpoint(connection, master_key, ledger, url, options, allowed=allowed, after=begin)
+
+
+async def replay(connection: Connection, endpoint: Endpoint, *, after: int | None, since: datetime | None) -> int:
+    """Send everything after a position or since a time again. Return the position. Raises RequestInvalid."""
+    position = await start_position(connection, endpoint.ledger, after=after, since=since)
+    if position is None:
+        raise RequestInvalid("give `after`, a position, or `since`, a time: from there on everything is sent again")
+    await delivery_state.replay_after(connection, endpoint, position)
+    return position
+
+
+async def send_test(connection: Connection, endpoint: Endpoint, allowed: Sequence[Network]) -> Attempt:
+    """Send a test at once, also to a disabled endpoint, and log it. The cursor stays."""
+    attempt = await post_test(endpoint, allowed)
+    await delivery_state.log_test(connection, endpoint, attempt)
+    return attempt
+
+
+async def post_test(endpoint: Endpoint, allowed: Sequence[Network]) -> Attempt:
+    """Send a test without logging it."""
+    now = clock.now()
+    message = Message(
+        None,
+        f"test/{int(now.timestamp() * 1_000_000)}",
+        ENDPOINT_TEST,
+        endpoint.endpoint_id,
+        now,
+        None,
+        orjson.dumps({"endpoint": endpoint.endpoint_id}),
+    )
+    async with ReceiverClient(allowed) as client:
+        answer = await post_messages(client, endpoint, [message])
+    return attempt_of(endpoint, [message], answer, "test")._replace(at=now)
+
+
+async def describe(connection: Connection, described: Sequence[Endpoint]) -> list[dict[str, Any]]:
+    """Return endpoints with their states, as they are shown. Secrets are left out."""
+    states = await delivery_state.read_states(connection, [one.endpoint_id for one in described])
+    tails: dict[int, int] = {}
+    for one in described:
+        if one.ledger.ledger_id not in tails:
+            tails[one.ledger.ledger_id] = await tail(connection, one.ledger.ledger_id)
+    return [
+        endpoint_json(one, states[one.endpoint_id], tails[one.ledger.ledger_id])
+        for one in described
+        if one.endpoint_id in states
+    ]
+
+
+def endpoint_json(endpoint: Endpoint, state: DeliveryState, last: int) -> dict[str, Any]:
+    """Return an endpoint and its state. `last` is the last position of the ledger."""
+    status = "disabled" if endpoint.disabled_at else "failing" if state.failures else "active"
+    return {
+        "endpoint_id": endpoint.endpoint_id,
+        "ledger": endpoint.ledger.name,
+        "label": endpoint.label,
+        "url": endpoint.url,
+        "types": endpoint.types,
+        "kinds": endpoint.kinds,
+        "events_per_request": endpoint.events_per_request,
+        "notice_days": endpoint.notice_days,
+        "live_secrets": len(endpoint.secrets),
+        "created_at": endpoint.created_at,
+        "status": status,
+        "disabled_at": endpoint.disabled_at,
+        "stop_reason": state.stop_reason,
+        "position": state.cursor.position,
+        "events_behind": max(0, last - state.cursor.position),
+        "attempts": state.attempts,
+        "succeeded": state.succeeded,
+        "failures": state.failures,
+        "failing_since": state.failing_since,
+        "retry_at": state.retry_at,
+    }
+
+
+def attempt_json(attempt: Attempt) -> dict[str, Any]:
+    """Return an attempt that was just made."""
+    return {
+        "at": attempt.at,
+        "message_id": attempt.message_id,
+        "outcome": "delivered" if attempt.answer.is_success else "failed",
+        "status": attempt.answer.status,
+        "milliseconds": attempt.answer.milliseconds,
+        "detail": attempt.answer.detail,
+    }

@@ -1,0 +1,219 @@
+"""Send the feed of one ledger to one endpoint: at least once, in the order of the ledger.
+
+Decision: one cursor for each endpoint, and one request at a time. A receiver that fails holds up all its own messages,
+and nothing else. Blocking single subjects instead would need a memory of blocked subjects that grows while a receiver
+is down, and a receiver that fails for one message usually fails for all. So no later message of a subject overtakes an
+earlier one, and the state is two numbers. A message that a receiver never accepts is passed by a replay after it.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import NamedTuple
+
+from ledger import clock
+from ledger.background import repeat
+from ledger.database import Connection
+from ledger.privacy.encryption import MasterKey
+from service.outgoing.delivery_state import Attempt, DeliveryState, StateChanged, log_attempt, move_cursor, read_states
+from service.outgoing.endpoints import Endpoint, disable_endpoint
+from service.outgoing.fact_feed import FeedPage, read_page
+from service.outgoing.http_client import AnswerReceived, ReceiverClient
+from service.outgoing.messages import (
+    BATCH_CONTENT_TYPE,
+    CONTENT_TYPE,
+    FeedCursor,
+    Message,
+    encode_body,
+    request_id,
+)
+from service.outgoing.retry_schedule import is_given_up, retry_seconds
+from service.outgoing.signatures import signature_headers
+
+RETRY_SECONDS = 1.0  # after a fault of ours, such as a lost database connection
+WRITE_SECONDS = 5.0  # between two writes of a cursor that passes events without messages
+POSITIONS_PER_WRITE = 1_000
+IDLE_SECONDS = 5.0  # the longest wait for a signal
+
+_log = logging.getLogger(__name__)
+
+
+class SenderContext(NamedTuple):
+    """The means that all senders of a process share. `read` and `write` lend connections."""
+
+    read: Callable[[int], AbstractAsyncContextManager[Connection]]  # confined to one ledger
+    write: Callable[[], AbstractAsyncContextManager[Connection]]
+    client: ReceiverClient
+    master_key: MasterKey
+    failing_days_max: float
+
+
+class Batch(NamedTuple):
+    """The messages of one request, and the cursor after them."""
+
+    messages: Sequence[Message]
+    after: FeedCursor
+
+
+class EndpointSender:
+    """Sends to one endpoint until it is cancelled, or the endpoint is disabled."""
+
+    def __init__(self, endpoint: Endpoint, context: SenderContext) -> None:
+        self.endpoint = endpoint
+        self.resets: int | None = None  # of the state that was read last
+        self._context = context
+        self._woken = asyncio.Event()
+        self._state: DeliveryState | None = None
+        self._pending: deque[Message] = deque()
+        self._read_upto = FeedCursor(0)
+        self._next_page: asyncio.Task[FeedPage] | None = None
+        self._batch: Batch | None = None  # sent again until it is accepted
+        self._written_at = 0.0
+
+    def wake(self) -> None:
+        """Signal that the rows of the ledger have moved."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Send until the endpoint is disabled or removed. Faults of ours are logged and retried."""
+        try:
+            await repeat(f"endpoint {self.endpoint.endpoint_id}", self._run_once, log=_log, retry_seconds=RETRY_SECONDS)
+        finally:
+            self._forget_page()
+
+    async def _run_once(self) -> bool:
+        """Read the state, and send from there on. Return True if the endpoint is disabled or removed."""
+        async with self._context.write() as connection:
+            found = await read_states(connection, [self.endpoint.endpoint_id])
+        if self.endpoint.endpoint_id not in found:
+            return True
+        self._state = state = found[self.endpoint.endpoint_id]
+        self.resets = state.resets
+        self._forget_page()
+        self._read_upto = state.cursor
+        try:
+            while True:
+                await self._wait_for_retry()
+                batch = self._batch or await self._take_batch()
+                if batch is None:
+                    await self._wait_for_events()
+                elif not await self._send(batch):
+                    return True
+        except StateChanged:
+            return False  # it is read again
+
+    def _forget_page(self) -> None:
+        self._pending.clear()
+        self._batch = None
+        if self._next_page is not None:
+            self._next_page.cancel()
+            self._next_page = None
+
+    async def _wait_for_retry(self) -> None:
+        assert self._state is not None
+        if self._state.retry_at is not None:
+            await asyncio.sleep(max(0.0, (self._state.retry_at - clock.now()).total_seconds()))
+
+    async def _wait_for_events(self) -> None:
+        """Wait for a signal, and write the cursor meanwhile if it has passed events without messages."""
+        assert self._state is not None
+        passed = self._read_upto.position - self._state.cursor.position
+        is_due = passed >= POSITIONS_PER_WRITE or time.monotonic() - self._written_at > WRITE_SECONDS
+        if passed and is_due:
+            async with self._context.write() as connection:
+                self._state = await move_cursor(connection, self.endpoint, self._state, self._read_upto)
+            self._written_at = time.monotonic()
+        try:
+            await asyncio.wait_for(self._woken.wait(), IDLE_SECONDS)
+        except TimeoutError:
+            return
+
+    async def _take_batch(self) -> Batch | None:
+        """Return the next messages; None if there are none yet. The page after them is read during the request."""
+        while not self._pending:
+            self._woken.clear()
+            before = self._read_upto
+            page = await (self._next_page or self._read())
+            self._next_page = None
+            if page.end == before:
+                return None
+            self._read_upto = page.end
+            self._pending.extend(page.messages)
+        count = min(len(self._pending), self.endpoint.events_per_request)
+        messages = [self._pending.popleft() for _ in range(count)]
+        if self._pending:
+            assert messages[-1].cursor is not None
+            self._batch = Batch(messages, messages[-1].cursor)
+        else:
+            self._batch = Batch(messages, self._read_upto)
+            self._next_page = asyncio.create_task(self._read())
+        return self._batch
+
+    async def _read(self) -> FeedPage:
+        async with self._context.read(self.endpoint.ledger.ledger_id) as connection:
+            return await read_page(connection, self.endpoint, self._read_upto)
+
+    async def _send(self, batch: Batch) -> bool:
+        """Send one request and log it. Return False if nothing is sent any more."""
+        assert self._state is not None
+        at = clock.now()
+        answer = await post_messages(self._context.client, self.endpoint, batch.messages)
+        outcome, state = next_state(self._state, batch.after, answer)
+        attempt = attempt_of(self.endpoint, batch.messages, answer, outcome)._replace(at=at)
+        stop_reason = None
+        if outcome == "gone":
+            stop_reason = "gone"
+        elif state.failing_since is not None:
+            is_over = is_given_up(state.failing_since, clock.now(), self._context.failing_days_max)
+            stop_reason = "failing" if is_over else None
+        async with self._context.write() as connection:
+            self._state = await log_attempt(connection, self.endpoint, self._state, state, attempt)
+            if stop_reason is not None:
+                await disable_endpoint(connection, self._context.master_key, self.endpoint, stop_reason)
+        self._written_at = time.monotonic()
+        if outcome == "delivered":
+            self._batch = None
+        if stop_reason is not None:
+            _log.error("endpoint %s of ledger %s is disabled: %s", *self._names, stop_reason)
+        return stop_reason is None
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        return self.endpoint.endpoint_id, self.endpoint.ledger.name
+
+
+def next_state(state: DeliveryState, after: FeedCursor, answer: AnswerReceived) -> tuple[str, DeliveryState]:
+    """Return the outcome of an attempt, and the state after it."""
+    if answer.is_success:
+        return "delivered", state._replace(
+            cursor=after, succeeded=state.succeeded + 1, failures=0, failing_since=None, retry_at=None
+        )
+    now = clock.now()
+    pause = retry_seconds(state.failures + 1, random.random(), answer.retry_after_seconds)  # noqa: S311
+    return "gone" if answer.is_gone else "failed", state._replace(
+        failures=state.failures + 1,
+        failing_since=state.failing_since or now,
+        retry_at=now + timedelta(seconds=pause),
+    )
+
+
+async def post_messages(client: ReceiverClient, endpoint: Endpoint, messages: Sequence[Message]) -> AnswerReceived:
+    """Send messages in one signed request."""
+    body = encode_body(messages, endpoint.ledger.name, batched=endpoint.batched)
+    message_id = request_id(endpoint.endpoint_id, messages)
+    headers = {
+        "Content-Type": BATCH_CONTENT_TYPE if endpoint.batched else CONTENT_TYPE,
+        **signature_headers(endpoint.secrets, message_id, clock.now(), body),
+    }
+    return await client.post(endpoint.url, headers, body)
+
+
+def attempt_of(endpoint: Endpoint, messages: Sequence[Message], answer: AnswerReceived, outcome: str) -> Attempt:
+    """Return the attempt as it is logged."""
+    ids = messages[0].identifier, messages[-1].identifier
+    return Attempt(clock.now(), request_id(endpoint.endpoint_id, messages), len(messages), *ids, outcome, answer)

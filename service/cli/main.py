@@ -28,7 +28,7 @@ COMMANDS = {
     "serve": Command("serve", "serve", "Receive webhooks and answer queries until SIGTERM or Ctrl-C."),
     "project": Command("serve", "project", "Keep the projections up to date, beside `loyalty serve --no-project`."),
     "dispatch": Command("serve", "dispatch", "Send outgoing webhooks, in a process apart from `loyalty serve`."),
-    "endpoint": Command("endpoints", "endpoints", "Endpoints: receivers of a ledger's outgoing webhooks."),
+    "endpoint": Command("outgoing.endpoints", "endpoints", "Endpoints: receivers of a ledger's outgoing webhooks."),
     "backup": Command("backup", "back_up", "Back up the embedded database while it runs."),
     "restore": Command("backup", "restore", "Restore a backup of the embedded database into a new data folder."),
     "migrate": Command("serve", "migrate", "Migrate the ledger's schema to this version."),

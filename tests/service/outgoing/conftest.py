@@ -77,4 +77,5 @@ async def until_delivered(connection: Connection, endpoint: Endpoint) -> dict[st
         state = await state_of(connection, endpoint)
         return state if state["events_behind"] == 0 and not state["failures"] else None
 
-    return await until(delivered)
+    state: dict[str, Any] = await until(delivered)
+    return state

@@ -1,6 +1,7 @@
 """The dispatcher against receivers that fail: everything arrives at least once, in order, and of one ledger only."""
 
 import json
+from functools import partial
 
 import pytest
 from aiohttp import web
@@ -81,7 +82,13 @@ async def test_a_receiver_that_fails_in_every_way_gets_everything_in_order(
 
     def misbehave(number: int, _: web.Request) -> web.StreamResponse | str | None:
         redirect = web.Response(status=302, headers={"Location": "http://169.254.169.254/latest/meta-data/"})
-        faults = {1: web.Response(status=500, text="no"), 2: STALL, 3: RESET, 4: redirect, 5: web.Response(status=429)}
+        faults: dict[int, web.StreamResponse | str] = {
+            1: web.Response(status=500, text="no"),
+            2: STALL,
+            3: RESET,
+            4: redirect,
+            5: web.Response(status=429),
+        }
         if number in faults:
             return faults[number]
         return CUT if number % 3 == 0 else None  # every third answer is lost
@@ -112,9 +119,9 @@ async def test_a_sender_that_is_cancelled_again_and_again_loses_nothing(
     await record(connection, ledger, *history(40))
     async with receiving() as receiver:
         endpoint = await make_endpoint(connection, ledger, receiver.url, types=["fact.recorded"], events_per_request=1)
-        for number in range(1, 6):
+        for count in (5, 10, 15, 20, 25):
             async with dispatching(dsn):
-                await until(lambda number=number: reached(receiver.ids, 5 * number))
+                await until(partial(reached, receiver.ids, count))
         async with dispatching(dsn):
             await until_delivered(connection, endpoint)
 

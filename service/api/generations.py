@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from ledger.database import Connection
 from ledger.errors import GenerationUnknown, LedgerError, NotPromoted, RebuildRuns
 from ledger.store.api_keys import OPERATOR
 from projections import rebuild as replay
@@ -21,7 +22,7 @@ from projections.rebuild.scope import EVERYTHING, RebuildScope, check_scope
 from service.api.answers import system as answers
 from service.api.answers.reconciliation import ParkedRetried
 from service.api.requests.admission import change, get
-from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.app_context import APP_CONTEXT, AppContext, RebuildProgress
 from service.api.requests.json_bodies import read_json_body
 from service.api.requests.open_query import open_query
 from service.api.responses import json_response
@@ -84,25 +85,36 @@ async def start_rebuild(request: web.Request) -> web.Response:
     context = request.app[APP_CONTEXT]
     body = await read_json_body(request, RebuildBody)
     async with open_query(request, OPERATOR) as query:
-        source: Source = body.basis
-        scope = RebuildScope(tuple(body.projections)) if body.projections else EVERYTHING
-        await check_scope(query.connection, scope)
-        if context.rebuild_task is not None and not context.rebuild_task.done():
-            raise RebuildRuns
-        started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        rebuild_work = replay.rebuild(
-            context.dsn, source=source, scope=scope, workers=WORKERS_MIN, expect=body.expect,
-            force=body.force, to_promote=body.promote, on_generation_known=started.set_result,
-        )  # fmt: skip
-        context.rebuild_task = asyncio.create_task(_supervise(rebuild_work))
-        await asyncio.wait(
-            (started, context.rebuild_task), timeout=BEGIN_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
-        )
-        if context.rebuild_task.done() and not started.done():
-            raise context.rebuild_task.result() or RebuildRuns()
-        number = started.result() if started.done() else None
-        answer = {"generation": number, "state": "filling", "basis": source, "promote": body.promote}
+        number = await begin_rebuild(context, query.connection, body)
+        answer = {"generation": number, "state": "filling", "basis": body.basis, "promote": body.promote}
         return json_response(answer, status=202)
+
+
+async def begin_rebuild(context: AppContext, connection: Connection, body: RebuildBody) -> int | None:
+    """Start a rebuild in this process, and return its generation; None if it is not known yet.
+
+    Raises RebuildRuns if one runs here, and what the rebuild raises at its start.
+    """
+    source: Source = body.basis
+    scope = RebuildScope(tuple(body.projections)) if body.projections else EVERYTHING
+    await check_scope(connection, scope)
+    if context.rebuild_task is not None and not context.rebuild_task.done():
+        raise RebuildRuns
+    started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def report(stage: str, done: int, of: int) -> None:
+        context.rebuild_progress = RebuildProgress(stage, done, of)
+
+    rebuild_work = replay.rebuild(
+        context.dsn, source=source, scope=scope, workers=WORKERS_MIN, expect=body.expect, force=body.force,
+        to_promote=body.promote, on_generation_known=started.set_result, progress=report,
+    )  # fmt: skip
+    context.rebuild_progress = None
+    context.rebuild_task = asyncio.create_task(_supervise(rebuild_work))
+    await asyncio.wait((started, context.rebuild_task), timeout=BEGIN_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
+    if context.rebuild_task.done() and not started.done():
+        raise context.rebuild_task.result() or RebuildRuns()
+    return started.result() if started.done() else None
 
 
 async def _supervise(rebuild_work: Any) -> LedgerError | None:
@@ -127,15 +139,16 @@ async def promote_generation(request: web.Request) -> web.Response:
         if body.expect and candidate.state == "ready":
             await replay.compare_with_active(context.dsn, candidate, body.expect)
         promoted = await promotion.promote(context.dsn, number, force=body.force)
-        await _wait_until_readers_see(request, promoted)
+        await wait_until_readers_see(context, promoted)
         return json_response(generation_json_for_operator(promoted, query.ledger.name))
 
 
 async def roll_back_generation(request: web.Request) -> web.Response:
     """Make the previous generation the active one again. It has followed the ledger."""
+    context = request.app[APP_CONTEXT]
     async with open_query(request, OPERATOR) as query:
-        previous = await promotion.roll_back(request.app[APP_CONTEXT].dsn)
-        await _wait_until_readers_see(request, previous)
+        previous = await promotion.roll_back(context.dsn)
+        await wait_until_readers_see(context, previous)
         return json_response(generation_json_for_operator(previous, query.ledger.name))
 
 
@@ -147,9 +160,8 @@ async def drop_generation(request: web.Request) -> web.Response:
         return json_response({"generation": number, "dropped": dropped})
 
 
-async def _wait_until_readers_see(request: web.Request, active: Generation) -> None:
+async def wait_until_readers_see(context: AppContext, active: Generation) -> None:
     """Wait until this process reads from a generation, so that the caller's next request sees it."""
-    context = request.app[APP_CONTEXT]
     try:
         async with asyncio.timeout(SEEN_SECONDS_MAX):
             await context.reader_pool.wait_until_entered(active.generation)

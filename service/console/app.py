@@ -10,14 +10,19 @@ from service.console.screens import (
     accounts,
     adjustments,
     audit,
+    bundles,
+    connections,
+    customer_changes,
     customers,
     events,
     explanations,
     finance,
+    generations,
     home,
     lists,
     losses,
     operations,
+    periods,
     reconciliation,
 )
 from service.console.sessions import SessionKeeper
@@ -39,6 +44,7 @@ def make_console(master_key: MasterKey) -> web.Application:
             web.get("/static/{asset}", get_asset),
             *home.ROUTES,
             *customers.ROUTES,
+            *customer_changes.ROUTES,
             *lists.ROUTES,
             *accounts.ROUTES,
             *losses.ROUTES,
@@ -47,8 +53,12 @@ def make_console(master_key: MasterKey) -> web.Application:
             *adjustments.ROUTES,
             *reconciliation.ROUTES,
             *finance.ROUTES,
+            *periods.ROUTES,
             *operations.ROUTES,
+            *generations.ROUTES,
+            *connections.ROUTES,
             *audit.ROUTES,
+            *bundles.ROUTES,
         ]
     )
     console.on_response_prepare.append(add_headers)

@@ -12,6 +12,7 @@ from ledger.errors import BadCredentials
 from ledger.store.api_keys import ApiAccess
 from service.api.requests.admission import ACCESS
 from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.open_query import CALLED_BY
 from service.console.cookies import read_cookie
 from service.console.sessions import SessionKeeper
 
@@ -30,6 +31,11 @@ class Visitor(NamedTuple):
     def signature(self) -> str:
         """The name for records: the person and the key, or the key alone."""
         return f"{self.name} (key {self.access.key_id})" if self.name else f"key {self.access.key_id}"
+
+    @property
+    def called_by(self) -> str:
+        """The words about the person that end the reason of each recorded look and action."""
+        return f"(console, {self.name})" if self.name else "(console)"
 
 
 VISITOR = web.RequestKey("visitor", Visitor)
@@ -51,6 +57,7 @@ async def admit_visitor(request: web.Request) -> Visitor:
     request[ACCESS] = access
     visitor = Visitor(access, cookie, person_name(request))
     request[VISITOR] = visitor
+    request[CALLED_BY] = visitor.called_by
     return visitor
 
 

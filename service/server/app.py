@@ -71,6 +71,7 @@ def make_app(
 
     async def run_in_background(app: web.Application) -> AsyncIterator[None]:
         context = await _open_context(dsn, settings, master_key, instruments)
+        context.signer = signer
         app[APP_CONTEXT] = context
         if console is not None:
             console[APP_CONTEXT] = context

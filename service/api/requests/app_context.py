@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from async_lru import alru_cache
@@ -15,6 +15,7 @@ from ledger.store import api_keys, registry
 from ledger.store.api_keys import ApiAccess
 from ledger.store.read import tail
 from ledger.store.registry import InboundConnection
+from ledger.transparency.signer import Signer
 from projections.engine import store
 from projections.engine.progress import ProjectionProgress
 from service.api.requests.bodies import BodyBudget
@@ -43,6 +44,14 @@ def check_scopes(access: ApiAccess, scope: str, *or_scopes: str) -> None:
         raise ScopeMissing(" or ".join((scope, *or_scopes)))
 
 
+class RebuildProgress(NamedTuple):
+    """The stage of a running rebuild, and the parts of it that are done."""
+
+    stage: str
+    done: int
+    of: int
+
+
 class AppContext:
     """Shared state of one running application; handlers find it under APP_CONTEXT."""
 
@@ -69,7 +78,9 @@ class AppContext:
         self.instruments = instruments
         self.query_shares = RequestShares(max(1, settings.pool_size // 2), WAITING_MAX)
         self.heavy_query_shares = RequestShares(HEAVY_MAX, HEAVY_WAITING_MAX)
+        self.signer: Signer | None = None  # in the process that seals
         self.rebuild_task: asyncio.Task[Any] | None = None  # the rebuild that runs in this process, started over HTTP
+        self.rebuild_progress: RebuildProgress | None = None  # of that rebuild
         self.body_budget = BodyBudget()
         self.overload = Overload()
         self.refusals = Refusals(instruments)

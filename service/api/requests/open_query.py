@@ -32,6 +32,11 @@ async def admit_caller(request: web.Request, scope: str = "read", *or_scopes: st
     return access
 
 
+# The console states them: the reason from a form, and the person behind the request.
+STATED_REASON = web.RequestKey("stated_reason", str)
+CALLED_BY = web.RequestKey("called_by", str)
+
+
 @asynccontextmanager
 async def open_query(
     request: web.Request, scope: str = "read", *or_scopes: str, heavy: bool = False
@@ -73,8 +78,9 @@ async def _lend_connection(
 
 
 async def log_access(connection: Connection, access: ApiAccess, request: web.Request, subject: str) -> None:
-    """Record a look before it happens: the key, the subject, and the reason in `reason`."""
-    await record_access(connection, access.ledger.ledger_id, access.key_id, subject, parse_reason(request))
+    """Record a look before it happens: the key, the subject, the reason, and the person if the console knows one."""
+    reason = f"{request.get(STATED_REASON) or parse_reason(request)} {request.get(CALLED_BY, '')}".strip()
+    await record_access(connection, access.ledger.ledger_id, access.key_id, subject, reason)
 
 
 def parse_reason(request: web.Request) -> str:

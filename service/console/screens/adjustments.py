@@ -15,6 +15,7 @@ from ledger.vendors.fields import as_points
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import await_rows, open_query
 from service.console.admission import action, page, see_other
+from service.console.authors import parse_author, record_action
 from service.console.pages import Page, console_href
 from service.console.visitors import VISITOR
 from service.operations.adjust import Author, adjust, plan_adjustment, reverse
@@ -76,6 +77,7 @@ async def adjust_account(request: web.Request, fields: dict[str, str]) -> web.St
                 "fields": {**fields, "adjustment": fields.get("adjustment") or secrets.token_hex(16)},
             }
             return Page("adjust.html", "Confirm the adjustment", values=values)
+        await record_action(request, query, f"adjustment of {account_id}")
         adjusted = await adjust(*of, adjustment=name, expires_on=wish.expires_on)
         context.progress.notify_appended()
     return see_other(console_href("accounts", account_id, min_position=adjusted.position))
@@ -84,10 +86,11 @@ async def adjust_account(request: web.Request, fields: dict[str, str]) -> web.St
 async def reverse_adjustment(request: web.Request, fields: dict[str, str]) -> web.StreamResponse:
     """Reverse an adjustment."""
     context = request.app[APP_CONTEXT]
-    author = _author(request, fields)
+    author = parse_author(request, fields)
     async with open_query(request, "admin") as query:
         await await_rows(query, request, await tail(query.connection, query.ledger.ledger_id))
         row = await find_account(query, request.match_info["id"])
+        await record_action(request, query, f"reversal of an adjustment of {row['account_id']}")
         reversed_ = await reverse(
             query.connection, context.vault, query.ledger, row["account_id"], fields.get("adjustment", ""), author
         )
@@ -107,7 +110,7 @@ def _parse(request: web.Request, fields: Mapping[str, str]) -> Wish:
             raise RequestInvalid("the points must not be 0")
     elif fields.get("how") != "adopt":
         raise RequestInvalid("choose whether to adopt the claim, or to add or take points")
-    return Wish(points, _parse_day(fields.get("expires_on", ""), points), _author(request, fields))
+    return Wish(points, _parse_day(fields.get("expires_on", ""), points), parse_author(request, fields))
 
 
 def _parse_day(text: str, points: Decimal | None) -> date | None:
@@ -119,14 +122,6 @@ def _parse_day(text: str, points: Decimal | None) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         raise RequestInvalid("the last day must be a day, such as 2026-12-31") from None
-
-
-def _author(request: web.Request, fields: Mapping[str, str]) -> Author:
-    """Return the author: the name that the proxy states, otherwise the name in the form. Raises RequestInvalid."""
-    visitor = request[VISITOR]
-    author = Author(f"key {visitor.access.key_id}", visitor.name or fields.get("author", ""), fields.get("reason", ""))
-    author.check()
-    return author
 
 
 ROUTES: list[Any] = [

@@ -2,11 +2,12 @@
 
 from aiohttp import web
 
-from ledger.errors import RequestInvalid, ScopeMissing
-from ledger.privacy.access_log import accesses_after, record_access
-from ledger.vendors.personal_values import is_personal_value
-from service.api.requests.open_query import REASON_CHARACTERS_MAX, open_query
+from ledger.errors import ScopeMissing
+from ledger.privacy.access_log import accesses_after
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.open_query import STATED_REASON, open_query
 from service.console.admission import action, page
+from service.console.authors import parse_why
 from service.console.pages import Page
 from service.console.tables import PageColumn, PageTable
 from service.console.visitors import VISITOR
@@ -18,7 +19,7 @@ COLUMNS = (
     PageColumn("at", "When", "time"),
     PageColumn("key_id", "Key", "code"),
     PageColumn("label", "Label of the key"),
-    PageColumn("object", "What was shown", "code"),
+    PageColumn("object", "What was shown or done", "code"),
     PageColumn("reason", "Reason"),
 )
 
@@ -27,29 +28,26 @@ async def ask_for_reason(request: web.Request) -> Page:
     """Return the form that asks for the reason of the look."""
     if not request[VISITOR].access.scopes & {"audit", "admin"}:
         raise ScopeMissing("audit")
-    return Page("audit.html", "Audit", values={"why": None, "following": None})
+    return Page("audit.html", "Audit", values={"why": None, "following": None, "signs": _signs(request)})
 
 
 async def show_looks(request: web.Request, fields: dict[str, str]) -> Page:
     """Return the recorded looks, oldest first, after this look was recorded with its reason."""
-    why = fields.get("why", "").strip()[:REASON_CHARACTERS_MAX]
-    if not why:
-        raise RequestInvalid("the reason for this look is missing")
-    if is_personal_value(why):
-        raise RequestInvalid("the reason must not hold personal data, because it is stored in the clear: name a ticket")
+    why = parse_why(fields)
     after = parse_int(fields.get("after") or None, "after", least=0, most=2**62) or 0
-    visitor = request[VISITOR]
-    reason = f"{why} (console, {visitor.name})" if visitor.name else f"{why} (console)"
-    async with open_query(request, "read", "admin", "audit") as query:
-        ledger_id = query.ledger.ledger_id
-        if not after:  # further pages belong to the same look
-            await record_access(query.connection, ledger_id, query.key_id, "console: audit", reason)
-        looks = await accesses_after(query.connection, ledger_id, after, LOOKS_PER_PAGE + 1)
+    request[STATED_REASON] = why  # with it, the look is recorded before the list is read
+    async with open_query(request, "audit") as query:
+        looks = await accesses_after(query.connection, query.ledger.ledger_id, after, LOOKS_PER_PAGE + 1)
     shown = looks[:LOOKS_PER_PAGE]
     rows = [look._asdict() for look in shown]
     following = shown[-1].number if len(looks) > LOOKS_PER_PAGE else None
-    table = PageTable("looks", "Looks at personal values and at the log", COLUMNS, rows, "Nobody has looked yet.")
-    return Page("audit.html", "Audit", (table,), {"why": why, "following": following})
+    table = PageTable("looks", "Looks and actions", COLUMNS, rows, "Nobody has looked yet.")
+    return Page("audit.html", "Audit", (table,), {"why": why, "following": following, "signs": False})
+
+
+def _signs(request: web.Request) -> bool:
+    """Return True if this process may sign, so that it can make a bundle."""
+    return request.app[APP_CONTEXT].signer is not None
 
 
 ROUTES = [

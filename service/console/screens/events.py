@@ -5,16 +5,15 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from ledger.errors import PositionUnknown, RequestInvalid
-from ledger.privacy.access_log import record_access
+from ledger.errors import PositionUnknown
 from ledger.store.read import EventHeader, event_at, event_headers_after, tail
-from ledger.vendors.personal_values import is_personal_value
 from projections.registry import BY_SUBJECT
 from service.api.ledger.events import encode_interpretation
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.open_query import REASON_CHARACTERS_MAX, open_query
+from service.api.requests.open_query import open_query
 from service.api.transparency.proofs import prove_event
 from service.console.admission import action, page
+from service.console.authors import parse_why, record_action
 from service.console.links import event_link, subject_link
 from service.console.pages import Page
 from service.console.proofs import ProofBadge, proof_badge
@@ -170,17 +169,11 @@ def _indented(payload: bytes) -> str:
 
 async def reveal_event(request: web.Request, fields: dict[str, str]) -> Page:
     """Show the delivered bytes of an event, after the look was recorded with its reason and the person's name."""
-    position, why = _position(request), fields.get("why", "").strip()[:REASON_CHARACTERS_MAX]
-    if not why:
-        raise RequestInvalid("the reason for this look at personal values is missing")
-    if is_personal_value(why):
-        raise RequestInvalid("the reason must not hold personal data, because it is stored in the clear: name a ticket")
-    visitor = request[VISITOR]
+    position, why = _position(request), parse_why(fields)
     async with open_query(request, "reveal") as query:
         connection, ledger_id = query.connection, query.ledger.ledger_id
         event = await event_at(connection, ledger_id, position)
-        reason = f"{why} (console, {visitor.name})" if visitor.name else f"{why} (console)"
-        await record_access(connection, ledger_id, query.key_id, f"event {position}", reason)
+        await record_action(request, query, f"event {position}", why=why)
         delivered = await request.app[APP_CONTEXT].vault.reveal(connection, ledger_id, position, event.payload)
     return await _event_page(request, revealed=delivered.decode("utf-8", "replace"), why=why)
 

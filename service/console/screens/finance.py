@@ -24,7 +24,7 @@ ROWS_MAX = 1_000
 DIFFERING_MAX = 100
 FILTERS = ("from", "to", "by", "programme", "unit", "vintage")
 PERIOD_COLUMNS = (
-    PageColumn("period", "Month"),
+    PageColumn("period", "Month", "any", lambda row: console_href("finance", "periods", row["period"])),
     PageColumn("status", "Status"),
     PageColumn("closed_at", "Closed", "time"),
     PageColumn("closed_by", "By", "code"),
@@ -51,14 +51,14 @@ async def show_liability(request: web.Request) -> Page:
     note = f"Only the first {ROWS_MAX:,} rows are shown." if len(by_vintage) > ROWS_MAX else ""
     choose = empty if wanted.programme else "Choose one programme to see its points by the month of earning."
     tables = (
-        PageTable("liability", "Roll-forward of outstanding points", _columns(shown, vintage=False), totals, empty),
-        PageTable("vintages", "By vintage", _columns(shown, vintage=True), vintages, choose, note=note),
+        PageTable("liability", "Roll-forward of outstanding points", roll_forward_columns(shown), totals, empty),
+        PageTable("vintages", "By vintage", roll_forward_columns(shown, vintage=True), vintages, choose, note=note),
         PageTable(
             "periods",
             "Accounting periods",
             PERIOD_COLUMNS,
             [dict(row) for row in periods],
-            "No month was closed yet. `loyalty close` closes one.",
+            "No month was closed yet.",
         ),
     )
     values = {"wanted": wanted, "times": times, "ties": _differing(liability.ties), "given": given}
@@ -75,7 +75,7 @@ def _differing(ties: Sequence[TieOut]) -> list[TieOut]:
     return [tie for tie in ties if tie.difference]
 
 
-def _columns(shown: Sequence[str], *, vintage: bool) -> list[PageColumn]:
+def roll_forward_columns(shown: Sequence[str], *, vintage: bool = False) -> list[PageColumn]:
     """Return the columns of a roll-forward, with the movements that occur. Those that take points show a minus."""
     movements = [
         PageColumn(name, f"{'−' if name in TAKING_MOVEMENTS else '+'} {name.replace('_', ' ')}", "points")

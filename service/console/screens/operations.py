@@ -1,5 +1,9 @@
 """The operations screen: lag, generations, parked subjects, connections, and tree heads."""
 
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
 from aiohttp import web
 
 from ledger import clock
@@ -10,10 +14,12 @@ from service.api.health import PROGRESS
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import open_query
 from service.console.admission import action, page, see_other
+from service.console.authors import record_action
 from service.console.links import link_of
 from service.console.pages import Page, console_href
 from service.console.tables import PageColumn, PageTable
-from service.queries.connection_activity import read_activity
+from service.console.visitors import VISITOR
+from service.queries.connection_activity import KindActivity, read_activity
 from service.queries.generations import generation_json_for_ledger
 from service.reconciliation.lists import ListQuery
 from service.reconciliation.unread import PARKED
@@ -37,8 +43,9 @@ PARKED_COLUMNS = (
 )
 CONNECTION_COLUMNS = (
     PageColumn("source", "Source"),
-    PageColumn("connection_id", "Connection", "short"),
-    PageColumn("kind", "Kind", "code"),
+    PageColumn("connection_id", "Connection", "short", lambda row: row["href"]),
+    PageColumn("kinds", "Kinds of events", "number"),
+    PageColumn("last_kind", "Last kind", "code"),
     PageColumn("last_at", "Last arrival", "time"),
     PageColumn("disabled_at", "Disabled", "time"),
 )
@@ -67,9 +74,9 @@ async def show_operations(request: web.Request) -> Page:
         PageTable("generations", "Generations", GENERATION_COLUMNS, rows, "There is no generation."),
         PageTable(
             "connections",
-            "Connections and their kinds of events",
+            "Connections",
             CONNECTION_COLUMNS,
-            [one._asdict() for one in activity if one.connection_id != "-"],
+            _connection_rows(request, activity),
             "No event has arrived over a connection yet.",
         ),
     )
@@ -86,9 +93,29 @@ async def show_operations(request: web.Request) -> Page:
     return Page("operations.html", "Operations", tables, values)
 
 
+def _connection_rows(request: web.Request, activity: Sequence[KindActivity]) -> list[dict[str, Any]]:
+    """Return one row for each connection, with its last arrival. It leads to the connection for keys that may act."""
+    may_open = "admin" in request[VISITOR].access.scopes
+    rows = []
+    for connection_id, kinds in groupby(activity, key=lambda one: one.connection_id):
+        if connection_id != "-":
+            of_connection = list(kinds)
+            last = max(of_connection, key=lambda one: one.last_at)
+            rows.append(
+                {
+                    **last._asdict(),
+                    "kinds": len(of_connection),
+                    "last_kind": last.kind,
+                    "href": console_href("operations", "connections", connection_id) if may_open else None,
+                }
+            )
+    return rows
+
+
 async def retry_parked(request: web.Request, _fields: dict[str, str]) -> web.StreamResponse:
     """Fold the parked subjects of the ledger again."""
     async with open_query(request, "admin") as query:
+        await record_action(request, query, "retry of parked subjects")
         await retry.retry_parked(query.connection, query.ledger.ledger_id, subject_kind=None, subject=None)
     request.app[APP_CONTEXT].progress.notify_appended()
     return see_other(console_href("operations"))

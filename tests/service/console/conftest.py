@@ -32,7 +32,9 @@ async def served(postgres: EmbeddedPostgres) -> AsyncIterator[Served]:
     async with fresh_database(postgres) as dsn, serving(dsn, "acme") as [acme]:
         await fill(acme)
         async with acme.database() as connection:
-            key = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, ["read", "audit", "reveal", "admin"])
+            key = await api_keys.create_key(
+                connection, MASTER_KEY, acme.ledger, ["read", "audit", "reveal", "admin", "operator"]
+            )
         yield Served(acme, str(acme.client.make_url("")).rstrip("/"), key)
 
 

@@ -1,4 +1,7 @@
-"""Import in blocks: by one process, by workers and by two commands. The limit is COPY of the same bytes."""
+"""Import in blocks: by one process, by workers and by two commands. The limit is COPY of the same bytes.
+
+The peer appends small events in batches. It authenticates, redacts, hashes and encrypts nothing.
+"""
 
 import asyncio
 import hashlib
@@ -22,6 +25,7 @@ from benchmarks.environment import (
     postgres_pid,
 )
 from benchmarks.figures import Figure
+from benchmarks.peer import append_by_peer
 from benchmarks.processes import CpuTime
 from benchmarks.servers import MASTER_KEY
 from ledger.database import Connection, connect
@@ -52,6 +56,7 @@ async def import_history(events: int, runs: int) -> list[Figure]:
         "import by one process": [],
         f"import by {PROCESSES} workers": [],
         f"import by {PROCESSES} commands at once": [],
+        "peer: eventsourcing, saved in batches": [],
     }
     spent = defaultdict[str, list[tuple[float, float]]](list)  # with the start of the workers
     freeze_loaded_objects()  # as `loyalty import` does
@@ -67,6 +72,7 @@ async def import_history(events: int, runs: int) -> list[Figure]:
                 partial(_import, database, lines, one),
                 partial(_import_by_workers, database, lines, workers),
                 partial(_import_by_several, database, events, run, several),
+                partial(asyncio.to_thread, append_by_peer, database.dsn, events),
             ]
             for name, work in zip(measured, works, strict=True):
                 with CpuTime(postgres=postgres_pid(database)) as cpu:

@@ -1,9 +1,14 @@
-"""The peer of a rebuild: the library `eventsourcing`, one balance projection by its own ProjectionRunner.
+"""The peer of an import and of a rebuild: the library `eventsourcing`, as its documentation shows it.
 
-Written as its documentation shows: a materialised view that records each event's effect and its tracking id in one
-transaction. Its store and its view are in a database of their own on the same server.
+- Import: aggregates saved in batches.
+- Rebuild: one balance projection by its own ProjectionRunner. A materialised view records each event's effect and its
+  tracking id in one transaction.
+
+Its store and its view are in a database of their own on the same server.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -75,38 +80,60 @@ class BalanceProjection(Projection[Balances]):
         self.view.add(event.originator_id, event.points, tracking)
 
 
+def append_by_peer(dsn: str, events: int) -> float:
+    """Store events with the library. Return the events per second."""
+    with _accounts(dsn) as accounts, Stopwatch() as watch:
+        stored, _ = _store(accounts, events)
+    return stored / watch.seconds
+
+
 def rebuild_by_peer(dsn: str, events: int) -> float:
-    """Store events with the library and project all of them. Return the events per second."""
+    """Store events with the library and project all of them. Return the events per second of the projection."""
+    with _accounts(dsn) as accounts:
+        stored, last = _store(accounts, events)
+    return _project(environment(dsn), stored, last)
+
+
+@contextmanager
+def _accounts(dsn: str) -> Iterator[Accounts]:
+    """Open the library's application on a new database."""
     with psycopg.connect(dsn, autocommit=True) as administrator:
         administrator.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
         administrator.execute(f"CREATE DATABASE {DATABASE}")
-    return _project(environment(dsn), events)
+    accounts = Accounts(env=environment(dsn))
+    try:
+        yield accounts
+    finally:
+        accounts.close()
 
 
 def environment(dsn: str) -> dict[str, str]:
     """Return the library's settings for its stores."""
-    told = conninfo_to_dict(dsn)
+    parts = conninfo_to_dict(dsn)
     return {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
         "POSTGRES_DBNAME": DATABASE,
-        "POSTGRES_HOST": str(told["host"]),
-        "POSTGRES_PORT": str(told["port"]),
-        "POSTGRES_USER": str(told["user"]),
-        "POSTGRES_PASSWORD": str(told["password"]),
+        "POSTGRES_HOST": str(parts["host"]),
+        "POSTGRES_PORT": str(parts["port"]),
+        "POSTGRES_USER": str(parts["user"]),
+        "POSTGRES_PASSWORD": str(parts["password"]),
     }
 
 
-def _project(env: dict[str, str], events: int) -> float:
-    accounts = Accounts(env=env)
+def _store(accounts: Accounts, events: int) -> tuple[int, int]:
+    """Save accounts with some events each, many in one transaction. Return the number of events and the last id."""
     stored = last = 0
     while stored < events:
-        told = [Account() for _ in range(ACCOUNTS_PER_SAVE)]
-        for account in told:
+        opened = [Account() for _ in range(ACCOUNTS_PER_SAVE)]
+        for account in opened:
             for points in range(1, EVENTS_PER_ACCOUNT):
                 account.credit(Decimal(points))
-        last = max(recording.notification.id for recording in accounts.save(*told))
-        stored += len(told) * EVENTS_PER_ACCOUNT
-    accounts.close()
+        last = max(recording.notification.id for recording in accounts.save(*opened))
+        stored += len(opened) * EVENTS_PER_ACCOUNT
+    return stored, last
+
+
+def _project(env: dict[str, str], stored: int, last: int) -> float:
     with (
         Stopwatch() as watch,
         ProjectionRunner(

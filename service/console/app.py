@@ -7,6 +7,7 @@ from service.console import login
 from service.console.admission import KEYLESS, action, add_headers, admit, show_errors
 from service.console.assets import get_asset
 from service.console.screens import (
+    account_shares,
     accounts,
     adjustments,
     audit,
@@ -24,6 +25,7 @@ from service.console.screens import (
     operations,
     periods,
     reconciliation,
+    tree_heads,
 )
 from service.console.sessions import SessionKeeper
 from service.console.visitors import SESSIONS
@@ -54,8 +56,10 @@ def make_console(master_key: MasterKey) -> web.Application:
             *reconciliation.ROUTES,
             *finance.ROUTES,
             *periods.ROUTES,
+            *account_shares.ROUTES,
             *operations.ROUTES,
             *generations.ROUTES,
+            *tree_heads.ROUTES,
             *connections.ROUTES,
             *audit.ROUTES,
             *bundles.ROUTES,

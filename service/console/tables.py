@@ -12,7 +12,7 @@ FORMATS = ("csv", "json")
 
 class PageColumn(NamedTuple):
     """One column. `kind` decides how a cell looks: text, any, number, points, signed, time, day, code, short, event,
-    flag, state, prose, list or bar.
+    flag, state, prose, list, bar, or file, which only files have.
     """
 
     name: str  # of the field in CSV and JSON

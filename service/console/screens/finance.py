@@ -1,18 +1,18 @@
 """The screens of finance: the liability as a roll-forward, the trial balance, and the accounting periods."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
 from aiohttp import web
 
-from projections.queries.roll_forward import MOVEMENT_NAMES, TAKING_MOVEMENTS, TieOut
+from projections.queries.roll_forward import MOVEMENT_NAMES, PRIOR_PERIOD, TAKING_MOVEMENTS, RollForwardRow, TieOut
 from service.api.requests.open_query import open_query
 from service.console.admission import page
 from service.console.links import account_link, link_of
 from service.console.pages import Page, console_href
 from service.console.tables import PageColumn, PageTable, Row
-from service.console.times import TIMES, parse_times
+from service.console.times import TIMES, parse_times, stated_times
 from service.finance.liability import count_unbalanced, liability_row_json, read_trial_balance
 from service.finance.period_report import PERIODS
 from service.finance.periods import read_liability
@@ -45,14 +45,13 @@ async def show_liability(request: web.Request) -> Page:
         periods = await query.connection.fetch(PERIODS, query.ledger.ledger_id, "", PERIODS_MAX)
     totals = [liability_row_json(row) for row in liability.totals]
     by_vintage = liability.rows if wanted.programme else []
-    vintages = [liability_row_json(row) for row in by_vintage[:ROWS_MAX]]
-    shown = [name for name in MOVEMENT_NAMES if any(row[name] for row in totals)]
+    vintages = [liability_row_json(row) for row in by_vintage[:ROWS_MAX] if _is_filled(row)]
     empty = "No points were outstanding and none moved in these days. Choose other days or fewer filters."
     note = f"Only the first {ROWS_MAX:,} rows are shown." if len(by_vintage) > ROWS_MAX else ""
     choose = empty if wanted.programme else "Choose one programme to see its points by the month of earning."
     tables = (
-        PageTable("liability", "Roll-forward of outstanding points", roll_forward_columns(shown), totals, empty),
-        PageTable("vintages", "By vintage", roll_forward_columns(shown, vintage=True), vintages, choose, note=note),
+        PageTable("liability", "Roll-forward of outstanding points", roll_forward_columns(totals), totals, empty),
+        PageTable("vintages", "By vintage", roll_forward_columns(totals, vintage=True), vintages, choose, note=note),
         PageTable(
             "periods",
             "Accounting periods",
@@ -65,6 +64,11 @@ async def show_liability(request: web.Request) -> Page:
     return Page("liability.html", "Liability", tables, values)
 
 
+def _is_filled(row: RollForwardRow) -> bool:
+    """Return True if points were outstanding or moved. Rows of held points alone are left out."""
+    return bool(row.opening or row.closing or any(row.movements.values()))
+
+
 def _months_back(last: date) -> str:
     """Return the first day of the month that begins a span of MONTHS_DEFAULT months."""
     months = last.year * 12 + last.month - MONTHS_DEFAULT
@@ -75,24 +79,46 @@ def _differing(ties: Sequence[TieOut]) -> list[TieOut]:
     return [tie for tie in ties if tie.difference]
 
 
-def roll_forward_columns(shown: Sequence[str], *, vintage: bool = False) -> list[PageColumn]:
-    """Return the columns of a roll-forward, with the movements that occur. Those that take points show a minus."""
+def roll_forward_columns(rows: Sequence[Row], *, vintage: bool = False) -> list[PageColumn]:
+    """Return the columns of a roll-forward, with the movements that occur. Those that take points show a minus.
+
+    A figure leads to the accounts behind it. Prior-period movements are differences of closes, so they lead nowhere.
+    """
+    shown = [name for name in MOVEMENT_NAMES if any(row[name] for row in rows)]
+    valued = any(row["value"] is not None for row in rows)
     movements = [
-        PageColumn(name, f"{'−' if name in TAKING_MOVEMENTS else '+'} {name.replace('_', ' ')}", "points")
+        PageColumn(
+            name,
+            f"{'−' if name in TAKING_MOVEMENTS else '+'} {name.replace('_', ' ')}",
+            "points",
+            None if name == PRIOR_PERIOD else _accounts_link(name),
+        )
         for name in shown
     ]
     return [
-        PageColumn("programme", "Programme", "code", _programme_link),
+        PageColumn("programme", "Programme", "short", _programme_link),
         PageColumn("unit", "Unit"),
-        PageColumn("from", "From", "day"),
-        PageColumn("to", "To", "day"),
-        *([PageColumn("vintage", "Earned in")] if vintage else []),
-        PageColumn("opening", "Opening", "points"),
+        PageColumn("from", "From", "day", _programme_link),
+        PageColumn("to", "To", "file"),
+        *([PageColumn("vintage", "Earned in", "day")] if vintage else []),
+        PageColumn("opening", "Opening", "points", _accounts_link("opening")),
         *movements,
-        PageColumn("closing", "Closing", "points"),
-        PageColumn("value", "Value", "points"),
-        PageColumn("currency", "Currency"),
+        PageColumn("closing", "Closing", "points", _accounts_link("closing")),
+        PageColumn("value", "Value", "points" if valued else "file"),
+        PageColumn("currency", "Currency", "text" if valued else "file"),
     ]
+
+
+def _accounts_link(figure: str) -> Callable[[Row], str | None]:
+    """Return the link from a figure to the accounts behind it. A figure of 0 has none."""
+
+    def link(row: Row) -> str | None:
+        if not row[figure]:
+            return None
+        names = ("programme", "unit", "from", "to", "vintage")
+        return console_href("finance", "accounts", figure=figure, **{name: row.get(name) for name in names})
+
+    return link
 
 
 def _programme_link(row: Row) -> str:
@@ -108,16 +134,19 @@ async def show_trial_balance(request: web.Request) -> Page:
         times = await parse_times(query, request)
         balance = await read_trial_balance(query.connection, query.ledger.ledger_id, times.at, times.position)
         unbalanced = await count_unbalanced(query.connection, query.ledger.ledger_id)
+    stated = stated_times(request)
     rows: list[dict[str, Any]] = []
     for sums in balance.sums():
         for name, points in sums.classes.items():
-            rows.append({"programme": sums.programme, "unit": sums.unit, "class": name, "points": points})
-        rows.append({"programme": sums.programme, "unit": sums.unit, "class": "sum", "points": sums.sum})
+            of = {"programme": sums.programme, "unit": sums.unit, "class": name}
+            href = console_href("finance", "trial-balance", "accounts", **of, **stated) if points else None
+            rows.append({**of, "points": points, "href": href})
+        rows.append({"programme": sums.programme, "unit": sums.unit, "class": "sum", "points": sums.sum, "href": None})
     columns = (
         PageColumn("programme", "Programme", "code"),
         PageColumn("unit", "Unit"),
         PageColumn("class", "Class"),
-        PageColumn("points", "Points", "signed"),
+        PageColumn("points", "Points", "signed", lambda row: row["href"]),
     )
     differing = [{"account": account} for account in balance.differing[:DIFFERING_MAX]]
     account = PageColumn("account", "Account", "code", lambda row: account_link(row["account"]))

@@ -6,7 +6,6 @@ from aiohttp import web
 
 from ledger.errors import RequestInvalid
 from ledger.store.read import tail
-from projections.queries.roll_forward import MOVEMENT_NAMES
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import await_rows, open_query
 from service.console.admission import action, page, see_other
@@ -55,7 +54,7 @@ async def show_period(request: web.Request) -> Page:
     async with open_query(request, heavy=True) as query:
         report = await period_json(query, period)
     totals, items = report["totals"], report["prior_period_items"]
-    columns = roll_forward_columns([name for name in MOVEMENT_NAMES if any(row[name] for row in totals)])
+    columns = roll_forward_columns(totals)
     late = "No points of an earlier closed month were reported in this month."
     later = "No points of this month were reported since its close." if report["status"] == "closed" else ""
     tables = (

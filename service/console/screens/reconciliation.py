@@ -93,7 +93,12 @@ def _columns(open_list: OpenList) -> list[PageColumn]:
     """Return the columns of every list, followed by the details of this one."""
     known = {column.name for column in ITEM_COLUMNS}
     details = [name for name in open_list.columns if name not in known]
-    return [*ITEM_COLUMNS, *(PageColumn(name, name.replace("_", " ").capitalize(), "any") for name in details)]
+    return [*ITEM_COLUMNS, *(_detail_column(name) for name in details)]
+
+
+def _detail_column(name: str) -> PageColumn:
+    """Return the column of a detail. An account's id names the customer, so only files repeat it."""
+    return PageColumn(name, name.replace("_", " ").capitalize(), "file" if name == "customer" else "any")
 
 
 def _grace(open_list: OpenList) -> str:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANN = "capillary:9001:101"
 ACCOUNT = f"{ANN}:77:points"
+CLASS = "/console/finance/trial-balance/accounts?programme=capillary:9001:77&unit=points"
 SCREENS = {
     "home": "/console",
     "ledger": "/console/ledger?after=0",
@@ -38,6 +39,9 @@ SCREENS = {
     "liability": "/console/finance?from=2023-11-01&to=2024-10-31",
     "trial balance": "/console/finance/trial-balance",
     "operations": "/console/operations",
+    "tree heads": "/console/operations/tree-heads",
+    "accounts behind a figure": "/console/finance/accounts?from=2024-01-01&to=2024-01-31&figure=closing",
+    "accounts behind a class": f"{CLASS}&class=available",
     "audit": "/console/audit",
     "accounting periods": "/console/finance/periods",
     "month": "/console/finance/periods/2024-01",

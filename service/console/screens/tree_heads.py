@@ -1,0 +1,55 @@
+"""The screen of tree heads: the newest signed checkpoints, and the witnesses with their last cosignatures."""
+
+from aiohttp import web
+
+from ledger.transparency import tree_heads
+from service.api.requests.open_query import open_query
+from service.console.admission import page
+from service.console.pages import Page
+from service.console.tables import PageColumn, PageTable
+
+HEADS_MAX = 50
+HEADS = """
+    SELECT c.checkpoint, c.log, c.size, encode(c.root, 'hex') AS root, c.signed_at,
+           array(SELECT s.witness FROM ledger.cosignatures s
+                  WHERE s.ledger_id = $1 AND s.checkpoint = c.checkpoint ORDER BY s.witness) AS witnesses
+      FROM ledger.checkpoints c WHERE c.ledger_id = $1 ORDER BY c.checkpoint DESC LIMIT $2
+"""
+WITNESSES = """
+    SELECT DISTINCT ON (s.witness) s.witness, c.size, s.cosigned_at, s.collected_at
+      FROM ledger.cosignatures s JOIN ledger.checkpoints c USING (ledger_id, checkpoint)
+     WHERE s.ledger_id = $1 ORDER BY s.witness, s.checkpoint DESC
+"""
+HEAD_COLUMNS = (
+    PageColumn("size", "Events", "points"),
+    PageColumn("signed_at", "Signed", "time"),
+    PageColumn("witnesses", "Cosigned by", "list"),
+    PageColumn("root", "Root hash", "short"),
+    PageColumn("log", "Log", "number"),
+)
+WITNESS_COLUMNS = (
+    PageColumn("witness", "Witness", "code"),
+    PageColumn("size", "Events of its last tree head", "points"),
+    PageColumn("cosigned_at", "Last cosignature", "time"),
+    PageColumn("collected_at", "Collected", "time"),
+)
+
+
+async def show_tree_heads(request: web.Request) -> Page:
+    """Return the newest tree heads, and the last cosignature of each witness."""
+    async with open_query(request) as query:
+        connection, ledger_id = query.connection, query.ledger.ledger_id
+        heads = await connection.fetch(HEADS, ledger_id, HEADS_MAX)
+        witnesses = await connection.fetch(WITNESSES, ledger_id)
+        problem = await tree_heads.current_seal_problem(connection, ledger_id)
+    no_witness = "No witness has cosigned a tree head. docs/auditors.md explains how to ask one."
+    tables = (
+        PageTable("witnesses", "Witnesses", WITNESS_COLUMNS, [dict(row) for row in witnesses], no_witness),
+        PageTable(
+            "heads", "Tree heads, newest first", HEAD_COLUMNS, [dict(row) for row in heads], "Nothing is signed yet."
+        ),
+    )
+    return Page("tree_heads.html", "Tree heads and witnesses", tables, {"problem": problem})
+
+
+ROUTES = [page("/operations/tree-heads", show_tree_heads)]

@@ -12,7 +12,6 @@ differ.
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -27,15 +26,13 @@ from projections.engine.parked import WAITING_REASONS
 from projections.rebuild import partition
 from projections.rebuild.comparison import Comparison, Difference
 from projections.rebuild.newly_read import find_newly_read
+from projections.rebuild.row_differences import diff_rows, read_columns, read_rows, rows_by_key
 from projections.registry import PROJECTIONS
 from projections.tables import Table
 
 POSITIONS_LISTED_MAX = 20
 ALIGNMENT_ATTEMPTS_MAX = 200
 
-READ_COLUMNS = """
-    SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1
-"""
 READ_WAITING = """
     SELECT subject FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3) AND parked = ANY ($4)
 """
@@ -50,6 +47,7 @@ class ParkedRow(NamedTuple):
 
 
 PARKED_TABLE = Table("subjects", ParkedRow)
+LEADING_COLUMNS = ("subject_kind", "subject")
 IsExpected = Callable[[str, str, str | None], bool]  # (projection, table, column)
 
 
@@ -164,22 +162,19 @@ async def _compare_projection(
         low, high = ("", *bounds)[number], (*bounds, None)[number]
         found: dict[tuple[str, str], list[Difference]] = defaultdict(list)
         for compared_table in differing[number]:
+            name, columns = compared_table.table.name, compared_table.columns
+            key = [*(column for column in columns if column in LEADING_COLUMNS or column in compared_table.table.key)]
             old, new = [
-                await _read_rows(side, pair.ledger.ledger_id, compared_table, low, high)
+                rows_by_key(await _read_rows(side, pair.ledger.ledger_id, compared_table, low, high), key)
                 for side in (pair.old, pair.new)
             ]
-            for difference_fields in diff_rows(old, new, compared_table.columns):
-                kind = difference_fields.pop("subject_kind", compared_table.subject_kind)
-                expected = is_expected(projection, compared_table.table.name, difference_fields["column"])
+            for row_key, column, old_value, new_value in diff_rows(old, new, key, columns):
+                kind, subject = row_key.get("subject_kind", compared_table.subject_kind), row_key["subject"]
+                expected = is_expected(projection, name, column)
                 difference = Difference(
-                    pair.ledger.name,
-                    projection,
-                    compared_table.table.name,
-                    kind,
-                    expected=expected,
-                    **difference_fields,
+                    pair.ledger.name, projection, name, kind, subject, row_key, column, old_value, new_value, expected
                 )
-                found[kind, difference.subject].append(difference)
+                found[kind, subject].append(difference)
         await _count_differences(pair, comparison, found)
 
 
@@ -223,9 +218,9 @@ async def _common_columns(
     """Return the columns that both generations have, without positions. A column of only one generation is a
     difference.
     """
-    old, new = [{row[0] for row in await side.fetch(READ_COLUMNS, table.name)} for side in (pair.old, pair.new)]
+    old, new = [await read_columns(side, table.name) for side in (pair.old, pair.new)]
     common = old & new
-    leading = ["subject_kind", "subject"] if "subject_kind" in common else ["subject"]
+    leading = [name for name in LEADING_COLUMNS if name in common or name == "subject"]
     if table is PARKED_TABLE or table is FACTS_TABLE:
         return [*leading, *table.columns]
     if not old:
@@ -240,36 +235,6 @@ async def _common_columns(
         )
         comparison.take([difference], {})
     return [*leading, *(name for name in table.columns if name in common and not is_position_column(name))]
-
-
-def diff_rows(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Compare rows by key. The first columns name the subject."""
-    differences: list[dict[str, Any]] = []
-    for key in sorted(old.keys() | new.keys(), key=repr):
-        before, after = old.get(key), new.get(key)
-        identity: dict[str, Any] = {"key": dict(key), "subject": dict(key)["subject"]}
-        if "subject_kind" in columns:
-            identity["subject_kind"] = dict(key)["subject_kind"]
-        if before is None or after is None:
-            differences.append({**identity, "column": None, "old": _row_json(before), "new": _row_json(after)})
-            continue
-        differences += [
-            {**identity, "column": column, "old": before[column], "new": after[column]}
-            for column in columns
-            if not _is_same_value(before[column], after[column])
-        ]
-    return differences
-
-
-def _is_same_value(old: Any, new: Any) -> bool:
-    """Compare values as a digest does: 10000 and 1E+4 are the same; 4 and 4.000 differ, and so do true and 1."""
-    if isinstance(old, Decimal) and isinstance(new, Decimal):
-        return format(old, "f") == format(new, "f")
-    return bool(old == new) and type(old) is type(new)
-
-
-def _row_json(row: Any) -> dict[str, Any] | None:
-    return None if row is None else {name: value for name, value in row.items() if name != "subject_kind"}
 
 
 async def _digest_ranges(
@@ -290,18 +255,12 @@ async def _digest_ranges(
 
 async def _read_rows(
     connection: Connection, ledger_id: int, compared: ComparedTable, low: str, high: str | None
-) -> dict[Any, dict[str, Any]]:
-    """Read the rows of a range of subjects by key."""
-    _, table, columns = compared
-    query = (
-        f"SELECT {', '.join(columns)} FROM {table.name} "  # noqa: S608
-        f'WHERE ledger_id = $1{_row_filter(table)} AND subject COLLATE "C" >= $2 '
-        f'AND ($3::text IS NULL OR subject COLLATE "C" < $3)'
+) -> list[dict[str, Any]]:
+    """Read the rows of a range of subjects."""
+    condition = (
+        f'subject COLLATE "C" >= $2 AND ($3::text IS NULL OR subject COLLATE "C" < $3){_row_filter(compared.table)}'
     )
-    leading = [name for name in ("subject_kind", "subject") if name in columns]
-    named = [*leading, *(name for name in table.key if name in columns)]
-    rows = [dict(row) for row in await connection.fetch(query, ledger_id, low, high)]
-    return {tuple((name, row[name]) for name in named): row for row in rows}
+    return await read_rows(connection, ledger_id, compared.table.name, compared.columns, condition, low, high)
 
 
 def _row_filter(table: Table) -> str:

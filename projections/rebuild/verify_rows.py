@@ -4,25 +4,26 @@ All reads are in one snapshot, so other work is not disturbed. A sample takes su
 all parts of the ledger. Without a sample, all are verified. Rows of subjects without facts are found in both cases.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from decimal import Decimal
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Sequence, Set
+from typing import NamedTuple
 
 from ledger.database import Connection
 from ledger.store.registry import Ledger
-from projections.definition import Projection, fold_until_failure
+from projections.definition import FoldedSubject, Projection, fold_until_failure
 from projections.engine import store
 from projections.engine.digest import is_position_column
 from projections.engine.generations import outdated_projections
-from projections.engine.group_facts import read_group
+from projections.engine.group_facts import read_all_facts
 from projections.engine.groups import groups_of
 from projections.engine.parked import TERMS_REASON
 from projections.engine.programme_terms import load_terms
+from projections.rebuild.row_differences import RowDifference, diff_rows, read_columns, read_rows, rows_by_key
 from projections.rebuild.verify_facts import Mismatch, check_facts
 from projections.registry import PROJECTIONS
 from projections.tables import Table
 
 SUBJECTS_PER_READ = 200
+POSITIONS_LISTED_MAX = 20
 
 READ_SUBJECTS = """
     SELECT DISTINCT subject COLLATE "C" AS subject FROM facts
@@ -31,9 +32,6 @@ READ_SUBJECTS = """
 SAMPLE_SUBJECTS = """
     SELECT subject FROM (SELECT DISTINCT subject FROM facts WHERE ledger_id = $1 AND subject_kind = $2) s
      ORDER BY hashtextextended(subject, $3) LIMIT $4
-"""
-READ_COLUMNS = """
-    SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1
 """
 
 
@@ -92,101 +90,54 @@ async def _check_subjects(
     connection: Connection, ledger: Ledger, projection: Projection, subjects: Sequence[str], mismatches: list[Mismatch]
 ) -> int:
     """Fold some subjects from their facts, and compare with the stored rows. Return the number of facts."""
-    groups = await groups_of(connection, ledger.ledger_id, projection, subjects)
+    ledger_id = ledger.ledger_id
+    groups = await groups_of(connection, ledger_id, projection, subjects)
     root_of = groups.root_of()
-    terms = await load_terms(connection, ledger.ledger_id, projection)
-    facts_by_subject = {root: await read_group(connection, ledger.ledger_id, projection, members)
-             for root, members in groups.members.items()}  # fmt: skip
-    alone = [subject for subject in subjects if subject not in root_of]
-    async for subject, facts in store.read_facts(connection, ledger.ledger_id, projection.subject, alone):
-        facts_by_subject[subject] = facts
-    waiting = await _waiting_for_terms(connection, ledger, projection, sorted(facts_by_subject))
-    facts_by_subject = {root: facts for root, facts in facts_by_subject.items() if root not in waiting}
-    folded = {root: fold_until_failure(projection, root, facts, terms) for root, facts in facts_by_subject.items()}
-    members = sorted({*facts_by_subject, *(member for member, root in root_of.items() if root not in waiting)})
+    roots = {root_of.get(subject, subject) for subject in subjects}
+    roots -= await _waiting_for_terms(connection, ledger_id, projection, roots)
+    terms = await load_terms(connection, ledger_id, projection)
+    facts_by_root = {
+        root: facts async for root, facts in read_all_facts(connection, ledger_id, projection, roots, groups)
+    }
+    folded = [fold_until_failure(projection, root, facts, terms) for root, facts in facts_by_root.items()]
+    members = sorted(roots.union(*(groups.members.get(root, ()) for root in roots)))
     for table in projection.tables:
-        stored = await _read_stored_rows(connection, ledger.ledger_id, table, members)
-        folded_rows: dict[Any, dict[str, Any]] = {}
-        for root, folded_subject in folded.items():
-            for row in folded_subject.rows.get(table.name, ()):
-                values = dict(zip(table.columns, row, strict=True))
-                folded_rows[root, *(_comparable(values[name]) for name in table.key)] = values
-        for key in sorted(stored.keys() | folded_rows.keys(), key=repr):
-            key_fields = dict(zip(("subject", *table.key), key, strict=True))
-            positions = [recorded.occurrence.position for recorded in facts_by_subject.get(key[0], ())][-20:]
-            for column, stored_value, folded_value in _differing_columns(stored.get(key), folded_rows.get(key), table):
-                mismatches.append(
-                    Mismatch(
-                        ledger.name,
-                        projection.name,
-                        key[0],
-                        table.name,
-                        key_fields,
-                        column,
-                        stored_value,
-                        folded_value,
-                        positions,
-                    )
-                )
-    return sum(len(facts) for facts in facts_by_subject.values())
+        for found in await _compare_table(connection, ledger_id, table, folded, members):
+            subject = found.key["subject"]
+            positions = [recorded.occurrence.position for recorded in facts_by_root.get(subject, ())]
+            place = (ledger.name, projection.name, subject, table.name)
+            mismatches.append(Mismatch(*place, *found, positions[-POSITIONS_LISTED_MAX:]))
+    return sum(map(len, facts_by_root.values()))
+
+
+async def _compare_table(
+    connection: Connection, ledger_id: int, table: Table, folded: Sequence[FoldedSubject], members: Sequence[str]
+) -> list[RowDifference]:
+    """Compare the stored rows of some subjects with the folded ones. With `plan`, the table or a column may be new."""
+    existing = await read_columns(connection, table.name)
+    key = ("subject", *(name for name in table.key if name in existing))
+    selected = [name for name in ("subject", *table.columns) if name in existing]
+    condition = "subject = ANY ($2::text[])"
+    stored = await read_rows(connection, ledger_id, table.name, selected, condition, members) if existing else ()
+    rows = [(subject.subject, row) for subject in folded for row in subject.rows.get(table.name, ())]
+    made = [{"subject": subject, **dict(zip(table.columns, row, strict=True))} for subject, row in rows]
+    compared = [name for name in table.columns if not is_position_column(name)]
+    return [*diff_rows(rows_by_key(stored, key), rows_by_key(made, key), key, compared)]
 
 
 async def _waiting_for_terms(
-    connection: Connection, ledger: Ledger, projection: Projection, subjects: Sequence[str]
+    connection: Connection, ledger_id: int, projection: Projection, subjects: Set[str]
 ) -> set[str]:
     """Return the subjects whose rows show terms from before a change that is still being applied."""
-    flags = await store.read_flags(connection, ledger.ledger_id, projection.subject, subjects)
+    flags = await store.read_flags(connection, ledger_id, projection.subject, sorted(subjects))
     return {subject for subject, flag in flags.items() if flag.parked == TERMS_REASON}
-
-
-def _differing_columns(
-    stored: Mapping[str, Any] | None, folded: Mapping[str, Any] | None, table: Table
-) -> list[tuple[str | None, Any, Any]]:
-    if stored is None or folded is None:
-        return [(None, stored and dict(stored), folded)]
-    return [
-        (name, stored.get(name), folded[name])
-        for name in table.columns
-        if not is_position_column(name)
-        and (name not in stored or _comparable(stored[name]) != _comparable(folded[name]))
-    ]
-
-
-def _comparable(value: Any) -> Any:
-    """Convert a value so that it compares as in the database: 10000 and 1E+4 are the same number, 10 and 10.0 are not.
-
-    Lists and tuples compare equal.
-    """
-    if isinstance(value, Decimal):
-        return format(value + 0, "f")  # + 0: a negative zero is stored as zero
-    return [_comparable(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-async def _read_stored_rows(
-    connection: Connection, ledger_id: int, table: Table, subjects: Sequence[str]
-) -> dict[Any, dict[str, Any]]:
-    existing = {row[0] for row in await connection.fetch(READ_COLUMNS, table.name)}
-    columns = [name for name in table.columns if name in existing]
-    if not columns:
-        return {}  # with `plan`: the table is new
-    query = (
-        f"SELECT subject, {', '.join(columns)} FROM {table.name} "  # noqa: S608
-        "WHERE ledger_id = $1 AND subject = ANY ($2::text[])"
-    )
-    rows = await connection.fetch(query, ledger_id, subjects)
-    return {
-        (row["subject"], *(_comparable(row[name]) for name in table.key if name in existing)): {
-            name: row[name] for name in columns
-        }
-        for row in rows
-    }
 
 
 async def _orphan_rows(connection: Connection, ledger: Ledger, projection: Projection) -> list[Mismatch]:
     """Find the rows of subjects without facts."""
     mismatches = []
     for table in projection.tables:
-        if not await connection.fetch(READ_COLUMNS, table.name):
+        if not await read_columns(connection, table.name):
             continue
         query = (
             f"SELECT DISTINCT subject FROM {table.name} t WHERE ledger_id = $1 "  # noqa: S608

@@ -2,7 +2,7 @@
 
 How it works:
 
-1. The facts of a subject have a total order (`RowKey`) that does not mention arrival.
+1. The facts of a subject have a total order (`FactKey`) that does not mention arrival.
 2. If all new facts of a subject are later than its last folded fact, its state is folded forward.
 3. Otherwise that subject alone is folded again, from before the first new fact (subject_history.py).
 4. Either way the rows of a subject are a function of the set of its facts. Any order of arrival, duplicates, batch

@@ -173,11 +173,11 @@ async def _regroup_by_alias(
 
 
 async def _regroup_aliases(
-    connection: Connection, ledger_id: int, projection: Projection, aliases: Set[str], facts: Set[str]
+    connection: Connection, ledger_id: int, projection: Projection, aliases: Set[str], touched: Set[str]
 ) -> set[str]:
     """Find the groups of all subjects that share aliases, directly or indirectly, and write the groups that changed.
 
-    `changed_subjects` are subjects with facts written or deleted. They may have no fact left with a shared alias.
+    `touched` are subjects with facts written or deleted. They may have no fact left with a shared alias.
 
     Return the members of the groups that changed.
     """
@@ -185,14 +185,14 @@ async def _regroup_aliases(
     pairs: list[tuple[str, str]] = []
     subjects = set[str]()
     while next_aliases:
-        changed_subjects = await _read_aliased(connection, ledger_id, projection, sorted(next_aliases))
+        facts = await _read_aliased(connection, ledger_id, projection, sorted(next_aliases))
         seen_aliases |= next_aliases
-        pairs += alias_pairs(projection, changed_subjects)
-        found = {fact.subject for fact in changed_subjects} - subjects
+        pairs += alias_pairs(projection, facts)
+        found = {fact.subject for fact in facts} - subjects
         subjects |= found
         rows = await connection.fetch(READ_ALIASES, ledger_id, projection.subject, sorted(found)) if found else []
         next_aliases = {row["alias"] for row in rows} - seen_aliases
-    groups = await groups_of(connection, ledger_id, projection, sorted(subjects | facts))
+    groups = await groups_of(connection, ledger_id, projection, sorted(subjects | touched))
     before = {root: tuple(members) for root, members in groups.members.items()}
     after = {root: tuple(members) for root, members in groups_by_target(pairs).items()}
     differing = set(before.items() ^ after.items())

@@ -3,7 +3,7 @@
 from projections.engine.conflicts import CREATE_POLICIES, CREATE_WITHDRAWN, INDEX_WITHDRAWN
 from projections.engine.snapshots import CREATE_STATES, INDEX_STATES
 
-# The key is the order of the fold, which does not mention arrival; see RowKey in projections/definition.py.
+# The key is the order of the fold, which does not mention arrival; see FactKey in projections/definition.py.
 CREATE_FACTS = """
     CREATE TABLE facts (
         ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,

@@ -1,6 +1,6 @@
 """Facts about accounts, where points are held. An account is (source, org, holder, programme, unit)."""
 
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 import msgspec
@@ -50,6 +50,16 @@ class Promise(msgspec.Struct, frozen=True, omit_defaults=True):
     promotion: str | None = None
 
 
+class EarningActivity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The activity for which converted points were promised. `points` is the vendor's figure; it is never added up."""
+
+    name: str | None = None
+    bill_number: str | None = None
+    event_log: str | None = None
+    entered_at: datetime | None = None
+    points: Decimal | None = None
+
+
 def account_id_of(holder: str, programme: str, unit: str) -> str:
     """Return the id of an account."""
     return f"{holder}:{quote_id(programme)}:{quote_id(unit)}"
@@ -84,6 +94,10 @@ class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     unit: str = "points"
     customer: str | None = None  # None: the holder is the customer
     claim: Claim | None = None
+    ratio: Decimal | None = None  # worth of one point in the programme's currency at that time, as the vendor states it
+    unit_name: str | None = None  # the vendor's name of an alternate currency
+    card_code: str | None = None  # the code of the loyalty card that is the holder
+    acted_by: str | None = None  # the customer who acted, if that is not the owner of the card
     untied: Decimal | None = None  # a total stated by the vendor minus the sum of its parts; None if equal
     # The business key. It names the change in the real world, so the change counts once even if several events report
     # it. `also` holds other names, which a report of the same change may have if it lacks `change`.
@@ -125,6 +139,8 @@ class PromisedConverted(AccountFact, frozen=True, kw_only=True, omit_defaults=Tr
     rank = 20
     grants: tuple[Grant, ...]
     bill_number: str | None = None
+    activities: tuple[EarningActivity, ...] = ()
+    trigger: str | None = None  # for example "systemTrigger", "externalTrigger"
 
 
 class TransferReceived(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
@@ -153,6 +169,9 @@ class Redeemed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
     request: str | None = None  # the vendor's id of the request; a reward may have the same
     bill_number: str | None = None
     value: Decimal | None = None  # in the programme's currency
+    value_of_all: Decimal | None = None  # of all programmes of the redemption, if the vendor states only the sum
+    of_group: bool = False  # a group of customers redeemed the points together
+    has_notes: bool = False  # the notes are personal; only the event holds them, encrypted
 
 
 class TransferSent(AccountFact, frozen=True, kw_only=True, omit_defaults=True):

@@ -5,7 +5,19 @@ it earned.
 from datetime import datetime
 from decimal import Decimal
 
+import msgspec
+
 from ledger.facts.fact import Fact
+
+
+class BillItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a bill. `amount` is that of the whole quantity."""
+
+    product: str | None = None
+    name: str | None = None
+    quantity: int | None = None
+    price: Decimal | None = None
+    amount: Decimal | None = None
 
 
 class BillFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,6 +39,9 @@ class BillFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     discount: Decimal | None = None
     currency: str | None = None
     line_item_count: int | None = None
+    items: tuple[BillItem, ...] = ()
+    status: str | None = None  # of the order, for example "PAID"
+    metadata: tuple[tuple[str, str], ...] = ()  # names and values that the merchant added
     delivery_status: str | None = None
     delivery_status_unknown: bool = False  # the vendor's documents do not list this status
     store: str | None = None

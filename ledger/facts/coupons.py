@@ -36,6 +36,11 @@ class CouponFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     of_series: bool = False  # the end of the series was reported; the coupon may have another
     discount_type: str | None = None
     discount_value: Decimal | None = None
+    discount_limit: Decimal | None = None  # the most money that a percentage takes off
+    series_type: str | None = None
+    series_valid_until: datetime | None = None  # the end of the series; a coupon may end before or after it
+    series_valid_through: date | None = None
+    description: str | None = None
     quantity: int | None = None
     unlimited: bool = False  # the vendor states that there is no limit
     redeemed_count: int | None = None
@@ -65,7 +70,7 @@ class CouponFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class CouponIssued(CouponFact, frozen=True, kw_only=True, omit_defaults=True):
     rank = 10
     issued_at: datetime | None = None
-    description: str | None = None
+    issual_type: str | None = None  # for example "SINGLE", "BULK"
 
 
 class CouponRedeemed(CouponFact, frozen=True, kw_only=True, omit_defaults=True):

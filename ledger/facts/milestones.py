@@ -106,6 +106,7 @@ class MilestoneGroupFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     period_name: str | None = None
     combination: str | None = None
     aggregation: str | None = None
+    expression: str | None = None  # the vendor's rule over the ids of the targets, such as "(49272 | 49273)"
     threshold: Decimal | None = None
     standings: tuple[TargetStanding, ...] = ()
     activity: str | None = None

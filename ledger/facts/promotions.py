@@ -9,10 +9,17 @@ from ledger.facts.fact import Fact
 
 
 class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A limit of `maximum` on the measure `measure`. None: no limit."""
+    """A limit of `maximum` on the measure `measure`. None: no limit.
+
+    `applies_to` is "issue", "earn" or "redemption". `scope` and `restriction` are the vendor's words, for example
+    "CUSTOMER" and "NON_PERIOD_BASED".
+    """
 
     measure: str
     maximum: Decimal | None = None
+    applies_to: str | None = None
+    scope: str | None = None
+    restriction: str | None = None
 
 
 class PromotionFact(Fact, frozen=True, kw_only=True, omit_defaults=True):

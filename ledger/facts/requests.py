@@ -32,6 +32,8 @@ class RequestFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     status_wanted: str | None = None  # the requested label of the customer
     reference: str | None = None  # the requester's reference, which the resulting event may repeat
     transaction_number: str | None = None
+    redeemed_local: str | None = None  # the time of the requested redemption, without a zone, as written
+    has_reason: bool = False  # a reason, comment or note; only the event holds its text
 
     @property
     def subject(self) -> str:

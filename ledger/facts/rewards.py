@@ -3,7 +3,7 @@
 Redemption facts move no points. The debit is an account fact; `debit` names it if the vendor does.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 import msgspec
@@ -17,6 +17,13 @@ class RewardText(msgspec.Struct, frozen=True, omit_defaults=True):
     language: str | None = None
     name: str | None = None
     description: str | None = None
+
+
+class PaymentMode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A way to pay for a reward. `conversion_ratio` is the worth of one point, if points pay a price in money."""
+
+    mode: str
+    conversion_ratio: Decimal | None = None
 
 
 class RewardFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,6 +47,7 @@ class RewardFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     categories: tuple[str, ...] = ()
     vendor: str | None = None
     texts: tuple[RewardText, ...] = ()
+    payment_modes: tuple[PaymentMode, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -79,6 +87,14 @@ class RewardRedemptionFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     quantity: int | None = None
     coupon: str | None = None  # the ref of the issued coupon, if its id is reported
     coupon_code: str | None = None
+    issued: str | None = None  # the thing that was issued: "coupon", "vendor_voucher" or "product"
+    issued_until: datetime | None = None  # the end of its validity
+    issued_through: date | None = None
+    reward_type: str | None = None
+    redemption_type: str | None = None
+    tier: str | None = None
+    starts_at: datetime | None = None  # of the reward's entry in the catalogue
+    ends_at: datetime | None = None
     debit: str | None = None  # the ref of the redemption that paid for the reward
     request: str | None = None  # the vendor's id of the request; a debit may have the same
     errors: tuple[str, ...] = ()  # "code: message"

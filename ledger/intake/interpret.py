@@ -18,7 +18,7 @@ from ledger.parsing import parse_json, reparse_json
 from ledger.privacy.redaction import reason_unreadable
 from ledger.vendors import SOURCES
 from ledger.vendors.leniency import UnreadableValue, describe_error, unreadable_values
-from ledger.vendors.vendor import EventContext, EventType, ParsedEvent
+from ledger.vendors.vendor import EventContext, EventType, ParsedEvent, ProgrammeDescription
 
 REASON_CHARACTERS_MAX = 300
 UNKNOWN_ENVELOPE = "no envelope that we know"
@@ -54,6 +54,14 @@ class ParsedDelivery(NamedTuple):
 def interpret(event: Event) -> Interpretation:
     """Derive the facts of one event, in order of effect."""
     return _interpret(event, _parse_delivery(event))
+
+
+def describe_programmes(event: Event) -> list[ProgrammeDescription]:
+    """Return the descriptions of programmes in an event. Empty if it has none, or cannot be read."""
+    delivery = _parse_delivery(event)
+    if event.source not in SOURCES or event.ordinal >= len(delivery.events):
+        return []
+    return list(SOURCES[event.source].describe_programmes(delivery.events[event.ordinal].body))
 
 
 def interpret_all(events: Iterable[Event]) -> Iterator[Interpretation]:

@@ -16,7 +16,7 @@ from ledger.facts import Fact
 from ledger.facts.holds import HoldCaptured, HoldRefundDue
 from ledger.facts.order_items import OrderItemCancelled, OrderItemFact, OrderItemFailed, OrderItemFulfilled
 from ledger.parsing import Document
-from ledger.vendors.fields import Count, Id, List, OptionalId, Points, SnakeModel, Text, Time, as_time, squeeze
+from ledger.vendors.fields import Count, Figure, Id, List, OptionalId, Points, SnakeModel, Text, Time, as_time, squeeze
 from ledger.vendors.json_path import id_at, value_at
 from ledger.vendors.personal_fields import ANYWHERE, COMMON_KEYS, PersonalFields
 from ledger.vendors.vendor import NO_ORG, EventContext, EventType, Identity, ParsedEvent, Vendor
@@ -42,6 +42,23 @@ class PartnerData(SnakeModel):
 
     loyalty_program_id: OptionalId = None
     program_name: Text = None
+    program_currency_name: Text = None
+    transfer_amount: Figure = None  # in points of the partner's programme
+    product_name: Text = None
+    display_value: Figure = None  # of a gift card
+    currency: OptionalId = None
+
+    def fact_fields(self) -> dict[str, Any]:
+        """Return the fields of a fact about the product, or about the partner's points."""
+        return {
+            "partner_programme": self.loyalty_program_id or self.program_name,
+            "partner_name": self.program_name,
+            "partner_points": self.transfer_amount,
+            "partner_currency": self.program_currency_name,
+            "product": self.product_name,
+            "product_value": self.display_value,
+            "value_currency": self.currency.upper() if self.currency else None,
+        }
 
 
 class OrderItem(SnakeModel):
@@ -50,10 +67,14 @@ class OrderItem(SnakeModel):
     type: Text = None
     description: Text = None
     points_paid: Points = Decimal(0)
+    points_amount: Figure = None
+    cash_paid: Figure = None
+    cash_amount: Figure = None
     quantity: Count = None
     errors: Annotated[tuple[ErrorLine, ...], List] = ()
     error_message: Text = None
     data: Annotated[PartnerData, BeforeValidator(lambda value: value or {})] = PartnerData()
+    created_at: Time = None
     updated_at: Time = None
 
     def error_lines(self) -> tuple[str, ...]:
@@ -67,6 +88,20 @@ class Order(SnakeModel):
     id: Id
     user_id: OptionalId = None
     reference_id: OptionalId = None
+    status: Text = None
+    points_paid: Figure = None
+    cash_paid: Figure = None
+    updated_at: Time = None
+
+    def fact_fields(self) -> dict[str, Any]:
+        """Return the fields of a fact about the order of an item."""
+        return {
+            "reference": self.reference_id,
+            "order_status": self.status,
+            "order_points_paid": self.points_paid,
+            "order_cash_paid": self.cash_paid,
+            "order_updated_at": self.updated_at,
+        }
 
 
 class Fulfilment(SnakeModel):
@@ -99,11 +134,15 @@ def fulfilment(event: Fulfilment, context: EventContext) -> list[Fact]:
         item_type=item.type,
         description=item.description,
         points_paid=item.points_paid,
+        points_price=item.points_amount,
+        cash_paid=item.cash_paid,
+        cash_price=item.cash_amount,
         quantity=item.quantity,
         contradicted=event.outcome_in_name() not in (None, outcome),
-        reference=order.reference_id,
-        partner_programme=item.data.loyalty_program_id or item.data.program_name,
         errors=item.error_lines(),
+        ordered_at=item.created_at,
+        **item.data.fact_fields(),
+        **order.fact_fields(),
     )
     return [item_fact, *_hold_facts(item_fact, customer)]
 

@@ -1,8 +1,9 @@
 """The definition of a vendor: its envelopes, and for each kind of event the model and the facts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from ledger.facts import Fact
@@ -43,6 +44,23 @@ class Identity(NamedTuple):
     content: Any  # without the time and the way of dispatch
 
 
+class TierDescription(NamedTuple):
+    """A tier of a programme. Two tiers may share a number (trap 38)."""
+
+    number: str | None
+    name: str | None
+
+
+class ProgrammeDescription(NamedTuple):
+    """A programme as one event describes it. A value is None if the vendor does not state it."""
+
+    programme: str  # as accounts name it
+    name: str | None = None
+    is_default: bool | None = None
+    points_to_currency_ratio: Decimal | None = None
+    tiers: tuple[TierDescription, ...] = ()
+
+
 class ParsedEvent(NamedTuple):
     """One event found in a delivery. `identity` is called once, when the delivery arrives."""
 
@@ -75,6 +93,7 @@ class Vendor:
     - `kinds` maps the name of each kind to its event type.
     - `scheme` is the default authentication of deliveries, see service/api/requests/webhook_auth.py.
     - `header` is the HTTP header with the secret or the signature.
+    - `describe_programmes` returns the descriptions of programmes in the body of an event.
     - `unwrapped` removes a capture around the vendor's document, for example recorded HTTP headers.
     """
 
@@ -85,4 +104,5 @@ class Vendor:
     scheme: str
     header: str
     repair_rules: RepairRules = NO_REPAIRS
+    describe_programmes: Callable[[Mapping[str, Any]], Iterable[ProgrammeDescription]] = lambda _body: ()
     unwrapped: Callable[[Any], Any] = lambda document: document

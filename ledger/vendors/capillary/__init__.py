@@ -33,6 +33,7 @@ from ledger.vendors.capillary.envelope import (
     unwrap_capture,
 )
 from ledger.vendors.capillary.pii import PERSONAL
+from ledger.vendors.capillary.tiers import describe_programmes
 from ledger.vendors.key_repair import RepairRules, field_names
 from ledger.vendors.vendor import EventType, Vendor
 
@@ -77,5 +78,6 @@ CAPILLARY = Vendor(
     scheme="header",
     header="x-webhook-secret",
     repair_rules=REPAIR_RULES,
+    describe_programmes=describe_programmes,
     unwrapped=unwrap_capture,
 )

@@ -14,7 +14,14 @@ from ledger.facts.accounts import ExpiryMoved, TransferReceived, TransferSent, T
 from ledger.facts.adjustments import Removed
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from ledger.vendors.capillary.enums import EmptyIfNull
-from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, Envelope, group_holder
+from ledger.vendors.capillary.people import (
+    CustomerEvent,
+    CustomerIdentifiers,
+    Entity,
+    Envelope,
+    ProgrammeDetails,
+    group_holder,
+)
 from ledger.vendors.capillary.redemptions import untied_points
 from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Points, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
@@ -69,7 +76,7 @@ def _origin(points_type: str | None) -> str:
     return "promotional" if "promotion" in (points_type or "").lower() else "regular"
 
 
-class Programme(VendorModel):
+class IdentifiedProgramme(ProgrammeDetails):
     id: Id
 
 
@@ -82,7 +89,7 @@ class ChangedExpiry(VendorModel):
 
 
 class PointsExpiryChange(CustomerEvent):
-    loyalty_program_details: Programme
+    loyalty_program_details: IdentifiedProgramme
     updated_points_expiry_breakup: Annotated[tuple[ChangedExpiry, ...], List] = ()
 
 
@@ -93,6 +100,7 @@ def points_expiry_change(event: PointsExpiryChange, context: EventContext) -> li
             holder=event.holder(context),
             programme=event.loyalty_program_details.id,
             customer=event.customer(context),
+            ratio=event.ratio,
             points=line.points,
             old=line.points_previous_expiry_date,
             new=line.new_expiry_date,

@@ -20,13 +20,21 @@ from ledger.vendors.vendor import EventContext, EventType
 class Series(SnakeModel):
     id: OptionalId = None
     description: Text = None
+    series_type: Annotated[Text, Field(alias="seriesType")] = None
     discount_type: Text = None
     discount_value: Figure = None
     valid_till: End = None
 
     def fact_fields(self) -> dict[str, Any]:
         """Return the fields of a fact that the series states."""
-        return {"series": self.id, "discount_type": self.discount_type, "discount_value": self.discount_value}
+        return {
+            "series": self.id,
+            "series_type": self.series_type,
+            "description": self.description,
+            "discount_type": self.discount_type,
+            "discount_value": self.discount_value,
+            **{f"series_{name}": end for name, end in end_fields(self.valid_till).items()},
+        }
 
     def end_fields(self, coupon_end: datetime | date | None) -> dict[str, Any]:
         """Return the end of a coupon: its own, else that of its series. The end of the series may differ from the
@@ -47,19 +55,20 @@ class CouponIssue(VendorModel):
     coupons: Annotated[list[IssuedCoupon], List]
     series_info: Annotated[Series, Field(alias="series_info")] = Series()
     customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
+    issual_type: Text = None
 
 
 def coupon_issue(event: CouponIssue, context: EventContext) -> list[Fact]:
     """Return one fact for each coupon. The customer is inside the coupon (trap 31). The id names it, because codes
     repeat.
     """
-    series, customer = event.series_info, event.customer_identifiers.customer_id
-    return facts_of_each(event.coupons, lambda coupon: [_issued(coupon, series, customer, context)])
+    return facts_of_each(event.coupons, lambda coupon: [_issued(coupon, event, context)])
 
 
-def _issued(coupon: IssuedCoupon, series: Series, event_customer: str | None, context: EventContext) -> Fact:
+def _issued(coupon: IssuedCoupon, event: CouponIssue, context: EventContext) -> Fact:
     """Return the fact of one coupon. Raises ValueError if it has neither id nor code."""
-    customer = coupon.customer_identifiers.customer_id or event_customer
+    series = event.series_info
+    customer = coupon.customer_identifiers.customer_id or event.customer_identifiers.customer_id
     return CouponIssued(
         coupon=coupon_ref(coupon.id, coupon.code, series.id, context),
         code=coupon.code,
@@ -67,7 +76,7 @@ def _issued(coupon: IssuedCoupon, series: Series, event_customer: str | None, co
         **series.end_fields(coupon.valid_till),
         customer=context.ref(customer) if customer else None,
         issued_at=coupon.issued_on,
-        description=series.description,
+        issual_type=event.issual_type,
     )
 
 

@@ -11,7 +11,16 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from ledger.facts import Fact
-from ledger.facts.accounts import Claim, Grant, Issued, IssueReversed, Promise, PromisedConverted, PromotionShare
+from ledger.facts.accounts import (
+    Claim,
+    EarningActivity,
+    Grant,
+    Issued,
+    IssueReversed,
+    Promise,
+    PromisedConverted,
+    PromotionShare,
+)
 from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.redemptions import bill_totals, reversal_names, stated_or_zero
@@ -24,6 +33,7 @@ from ledger.vendors.fields import (
     List,
     OptionalId,
     Points,
+    Text,
     VendorModel,
     is_stated,
 )
@@ -55,6 +65,7 @@ class PromisedLine(VendorModel):
 
 class IssuedCurrency(VendorModel):
     alternate_currency_identifier: Id
+    alternate_currency_name: Text = None
     program_current_alternate_currencies: Figure = None
     program_lifetime_alternate_currencies: Figure = None
     total_alternate_currencies_issued: Figure = None
@@ -137,6 +148,8 @@ def _issued_currency(event: AlternateCurrenciesIssued, currency: IssuedCurrency,
         unit=currency.alternate_currency_identifier,
         customer=event.customer(context),
         claim=currency.claim(),
+        ratio=event.ratio,
+        unit_name=currency.alternate_currency_name,
         grants=tuple(grants),
         promises=tuple(promises),
         activity=activity.name,
@@ -148,6 +161,7 @@ def _issued_currency(event: AlternateCurrenciesIssued, currency: IssuedCurrency,
 
 class ReversedCurrency(VendorModel):
     alternate_currency_identifier: Id
+    alternate_currency_name: Text = None
     program_current_alternate_currencies: Figure = None
     program_lifetime_alternate_currencies: Figure = None
     current_event_total_alternate_currencies_returned: Figure = None
@@ -198,6 +212,8 @@ def _reversed_currency(
         unit=currency.alternate_currency_identifier,
         customer=event.customer(context),
         claim=Claim(currency.program_current_alternate_currencies, currency.program_lifetime_alternate_currencies),
+        ratio=event.ratio,
+        unit_name=currency.alternate_currency_name,
         points=current and current[0],
         promised=current and current[1],
         **bill_totals(currency, currency.total(), "promised_alternate_currencies_reversed", current),
@@ -223,6 +239,7 @@ def _promotion_shares(promotions: tuple[PromotionalLine, ...] | None) -> tuple[P
 
 class ConvertedLine(VendorModel):
     alternate_currency_identifier: Id
+    alternate_currency_name: Text = None
     alternate_currency_value: Points = ZERO
     program_id: OptionalId = None
     promotion_id: OptionalId = None
@@ -242,6 +259,7 @@ class PromisedToCurrentAlternateCurrency(CustomerEvent):
     loyalty_program_id: OptionalId = None
     alternate_currency_converted: Annotated[tuple[ConvertedLine, ...], List]
     alternate_currency_converted_breakup: Annotated[tuple[ConvertedBreakup, ...], List] = ()
+    alternate_currency_conversion_source: Text = None
 
     def lines(self, unit: str) -> Iterator[tuple[ConvertedLine, str | None]]:
         """Yield the lines of one currency, each with the number of the bill for which it was promised."""
@@ -283,8 +301,11 @@ def _converted_currency(
             programme=programme,
             unit=unit,
             customer=event.customer(context),
+            unit_name=total.alternate_currency_name,
             grants=tuple(granted),
             bill_number=bill_number,
+            activities=(EarningActivity(bill_number=bill_number),) if bill_number else (),
+            trigger=event.alternate_currency_conversion_source,
             **event.envelope.change_fields(context, programme, unit, bill_number),
         )
         for (programme, bill_number), granted in grants.items()

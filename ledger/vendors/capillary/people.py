@@ -1,10 +1,12 @@
 """The customer of a Capillary event, and the entity that holds the points."""
 
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ledger.vendors.fields import List, OptionalId, Text, VendorModel, as_id, as_text, as_time, squeeze
+from ledger.vendors.capillary.enums import EmptyIfNull
+from ledger.vendors.fields import Figure, List, OptionalId, Text, VendorModel, as_id, as_text, as_time, squeeze
 from ledger.vendors.vendor import EventContext
 
 TIME_IN_NAMES = "%Y%m%dT%H%M%S.%f"
@@ -116,10 +118,17 @@ def _vendor_time(created_at: str | None) -> str | None:
     return created_at if time is None else f"{time:{TIME_IN_NAMES}}"
 
 
+class ProgrammeDetails(VendorModel):
+    """The programme of an event. Its name and tiers are read only if somebody asks for them; see tiers.py."""
+
+    points_to_currency_ratio: Figure = None
+
+
 class CustomerEvent(VendorModel):
     """The fields of all events about a customer's membership."""
 
     envelope: Envelope
+    loyalty_program_details: Annotated[ProgrammeDetails, EmptyIfNull] = ProgrammeDetails()
     customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
     entity_information: Annotated[Entity | None, BeforeValidator(as_entity)] = None
     triggering_activity: Annotated[Activity, BeforeValidator(lambda value: value or {})] = Activity()
@@ -143,6 +152,11 @@ class CustomerEvent(VendorModel):
         Some samples have placeholders (`"entityType": "entityType"`), so only a type that names a group counts.
         """
         return group_holder(context, self.entity_information) or self.customer(context)
+
+    @property
+    def ratio(self) -> Decimal | None:
+        """The worth of one point at the time of the event, in the programme's currency."""
+        return self.loyalty_program_details.points_to_currency_ratio
 
     def _user(self) -> str | None:
         entity = self.entity_information

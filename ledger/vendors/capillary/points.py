@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from ledger.facts import Fact
 from ledger.facts.accounts import (
     Claim,
+    EarningActivity,
     Expired,
     ExpiryClaimed,
     ExpiryMoved,
@@ -22,7 +23,7 @@ from ledger.facts.accounts import (
     PromisedConverted,
 )
 from ledger.vendors.capillary.people import Activity, CustomerEvent, bill_fields
-from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Points, Text, VendorModel, is_stated
+from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Points, Text, Time, VendorModel, is_stated
 from ledger.vendors.vendor import EventContext, EventType
 
 ZERO = Decimal(0)
@@ -97,6 +98,7 @@ def points_issued(event: PointsIssued, context: EventContext) -> list[Fact]:
             programme=event.loyalty_program_id,
             customer=event.customer(context),
             claim=Claim(event.program_current_points, event.program_lifetime_points),
+            ratio=event.ratio,
             grants=tuple(grants),
             promises=promises,
             activity=event.triggering_activity.name,
@@ -112,13 +114,30 @@ def _issue_parts(activity: Activity) -> tuple[str | None, ...]:
     return tuple(activity.identifier(name) for name in ("billid", "billlineitemid", "lineitemid"))
 
 
+class EarningReference(Activity):
+    """The activity for which converted points were promised. `pointsConverted` may be 0 in it (trap 10)."""
+
+    entered_at: Time = None
+    points_converted: Figure = None
+
+    def fact_part(self) -> EarningActivity:
+        return EarningActivity(
+            name=self.name,
+            bill_number=self.identifier("billnumber"),
+            event_log=self.identifier("eventlogid"),
+            entered_at=self.entered_at,
+            points=self.points_converted,
+        )
+
+
 class PromisedToCurrent(CustomerEvent):
     loyalty_program_id: OptionalId = None
     points_converted: Figure = None  # the sum of the breakup is used if it cannot be read
     program_current_points: Figure = None
     program_lifetime_points: Figure = None
     points_converted_breakup: Annotated[list[dict[str, Any]], List] = []
-    earning_activity_reference: Annotated[list[Activity], List] = []
+    earning_activity_reference: Annotated[list[EarningReference], List] = []
+    points_conversion_source: Text = None
 
 
 class ConvertedLine(VendorModel):
@@ -171,7 +190,10 @@ def promised_to_current(event: PromisedToCurrent, context: EventContext) -> list
             programme=programme,
             customer=event.customer(context),
             claim=Claim(event.program_current_points, event.program_lifetime_points),
+            ratio=event.ratio,
             grants=tuple(grants),
+            activities=tuple(reference.fact_part() for reference in references),
+            trigger=event.points_conversion_source,
             untied=untied,
             bill_number=references[0].identifier("billnumber") if len(references) == 1 else None,
             **event.envelope.change_fields(context, programme),
@@ -204,6 +226,7 @@ def points_expired(event: PointsExpired, context: EventContext) -> list[Fact]:
             holder=event.holder(context),
             programme=event.loyalty_program_id,
             customer=event.customer(context),
+            ratio=event.ratio,
             points=event.points_expired,
             **event.envelope.change_fields(context, event.loyalty_program_id),
         )

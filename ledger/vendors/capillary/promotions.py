@@ -4,7 +4,7 @@ A promotion is issued to a customer, earned, then used. Each step can be revoked
 (trap 36). These events have no event id. A limit of -1 means no limit (trap 37).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -28,6 +28,14 @@ ZERO, ONE = Decimal(0), Decimal(1)
 class Restriction(VendorModel):
     kpi: Text = None
     max_limit: Figure = None
+    limit_on: Text = None
+    restriction_type: Text = None
+
+    def limits(self, applies_to: str) -> Iterator[Limit]:
+        """Yield the limit, if it has a measure and a maximum. -1 means unlimited (trap 37)."""
+        if self.kpi and self.max_limit is not None:
+            maximum = None if self.max_limit == UNLIMITED else self.max_limit
+            yield Limit(self.kpi, maximum, applies_to, self.limit_on, self.restriction_type)
 
 
 class PromotionEvent(CustomerEvent):
@@ -43,7 +51,11 @@ class PromotionEvent(CustomerEvent):
     redemption_restrictions: Annotated[tuple[Restriction, ...], List] = ()
 
     def fact_fields(self, context: EventContext) -> dict[str, Any]:
-        restrictions = [*self.issue_restrictions, *self.earn_restrictions, *self.redemption_restrictions]
+        restrictions = {
+            "issue": self.issue_restrictions,
+            "earn": self.earn_restrictions,
+            "redemption": self.redemption_restrictions,
+        }
         return {
             "customer": self.customer(context),
             "promotion": self.promotion_id,
@@ -52,9 +64,10 @@ class PromotionEvent(CustomerEvent):
             "starts_on": self.promotion_start_date,
             "ends_on": self.promotion_end_date,
             "limits": tuple(
-                Limit(restriction.kpi, None if restriction.max_limit == UNLIMITED else restriction.max_limit)
-                for restriction in restrictions
-                if restriction.kpi and restriction.max_limit is not None
+                limit
+                for applies_to, lines in restrictions.items()
+                for restriction in lines
+                for limit in restriction.limits(applies_to)
             ),
         }
 

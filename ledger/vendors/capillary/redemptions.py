@@ -25,6 +25,7 @@ from ledger.vendors.fields import (
     List,
     OptionalId,
     Points,
+    Text,
     VendorModel,
 )
 from ledger.vendors.vendor import EventContext, EventType
@@ -44,6 +45,8 @@ class PointsRedeemed(CustomerEvent):
     redeemed_points_currency_value: Figure = None
     redemption_bill_number: OptionalId = None
     redemption_from_earning_programs: Annotated[list[EarningProgramme], List] = []
+    is_group_redemption: bool = False
+    redemption_notes: Text = None  # a marker if there are notes: they are personal
 
 
 def points_redeemed(event: PointsRedeemed, context: EventContext) -> list[Fact]:
@@ -63,11 +66,15 @@ def points_redeemed(event: PointsRedeemed, context: EventContext) -> list[Fact]:
             programme=programme.program_id,
             customer=event.customer(context),
             claim=Claim(programme.program_current_points),
+            ratio=event.ratio,
             points=programme.points_redeemed,
             redemption=context.ref(redemption),
             request=event.envelope.api_request_id,
             bill_number=bill_number,
             value=event.redeemed_points_currency_value if len(programmes) == 1 else None,
+            value_of_all=None if index or len(programmes) == 1 else event.redeemed_points_currency_value,
+            of_group=event.is_group_redemption,
+            has_notes=event.redemption_notes is not None,
             untied=None if index else untied,
             **event.envelope.change_fields(context, change_id=context.ref(redemption_id) if redemption_id else None),
         )
@@ -156,6 +163,7 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, context: EventContex
                 programme=programme.program_id,
                 customer=event.customer(context),
                 claim=Claim(programme.program_current_points),
+                ratio=event.ratio,
                 points=programme.redeemed_points_reversed,
                 redemption=context.ref(redemption or context.tag),
                 available=details.available,
@@ -260,6 +268,7 @@ def issued_points_reversed(event: IssuedPointsReversed, context: EventContext) -
             programme=event.loyalty_program_id,
             customer=event.customer(context),
             claim=Claim(event.program_current_points, event.program_lifetime_points),
+            ratio=event.ratio,
             points=current and current[0],
             promised=current and current[1],
             **bill_totals(event, total, "promised_points_reversed", current),

@@ -64,6 +64,8 @@ class RequestUpdated(VendorModel):
     customer_id: OptionalId = None
     customer_identifiers: Annotated[CustomerIdentifiers, EmptyIfNull] = CustomerIdentifiers()
     updated_fields: Annotated[tuple[UpdatedField, ...], List] = ()
+    comments: Text = None
+    reason: Text = None
 
     def previous_state(self) -> str | None:
         """Return the status before the change, None if the event reports no change of it."""
@@ -88,6 +90,7 @@ def request_updated(event: RequestUpdated, context: EventContext) -> list[Fact]:
             customer=customer,
             maker=event.created_by.id,
             checker=None if fact_type is RequestOpened else event.updated_by.id,
+            has_reason=(event.comments or event.reason) is not None,
         )
     ]
     if customer and fact_type is RequestApproved and _asks_for_deletion(event):
@@ -104,6 +107,8 @@ class Redemption(SnakeModel):
     points_redeemed: Figure = None
     transaction_number: OptionalId = None
     external_reference_number: OptionalId = None
+    redemption_time: Text = None
+    notes: Text = None
 
 
 class Root(SnakeModel):
@@ -128,6 +133,7 @@ class Body(VendorModel):
     badge_meta_id: OptionalId = None
     triggered_by: Annotated[Trigger, EmptyIfNull] = Trigger()
     label: Text = None
+    reason: Text = None
 
     def customer_ids(self) -> Iterator[str]:
         """Yield the customers' ids. Their organisation is unknown."""
@@ -152,6 +158,8 @@ class RequestWorkflowEvent(VendorModel):
     current_request_state: Text = None
     previous_request_state: Text = None
     update_time: Time = None
+    comment: Text = None
+    reason: Text = None
     request_attributes: Annotated[Attributes, EmptyIfNull] = Attributes()
 
 
@@ -179,6 +187,8 @@ def request_workflow_event(event: RequestWorkflowEvent, context: EventContext) -
             status_wanted=body.label,
             reference=redemption.external_reference_number or body.reference_id or body.triggered_by.reference_id,
             transaction_number=redemption.transaction_number,
+            redeemed_local=redemption.redemption_time,
+            has_reason=any((event.comment, event.reason, body.reason, redemption.notes)),
         )
     ]
 

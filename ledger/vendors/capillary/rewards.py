@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
+from pydantic import Field
+
 from ledger.facts import Fact
 from ledger.facts.coupons import CouponIssued, code_ref
 from ledger.facts.rewards import (
+    PaymentMode,
     RewardClaimed,
     RewardCreated,
     RewardRedemptionCompleted,
@@ -21,7 +24,7 @@ from ledger.facts.rewards import (
 from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.ends import End, end_fields
-from ledger.vendors.fields import Count, FarTime, Figure, Id, List, OptionalId, Text, VendorModel
+from ledger.vendors.fields import Count, FarTime, Figure, Id, List, OptionalId, SnakeModel, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
 
 
@@ -33,6 +36,11 @@ class RewardDetail(VendorModel):
 
 class Vendor(VendorModel):
     name: Text = None
+
+
+class PaymentModeLine(SnakeModel):
+    payment_mode: Annotated[Text, Field(alias="paymentMode")] = None
+    conv_ratio: Figure = None
 
 
 class CatalogueEvent(VendorModel):
@@ -52,6 +60,7 @@ class CatalogueEvent(VendorModel):
     categories: Annotated[tuple[OptionalId, ...], List] = ()
     reward_details: Annotated[tuple[RewardDetail, ...], List] = ()
     vendor_details: Annotated[Vendor, EmptyIfNull] = Vendor()
+    payment_modes: Annotated[tuple[PaymentModeLine, ...], List] = ()
 
     def fact_fields(self, context: EventContext) -> dict[str, Any]:
         return {
@@ -72,6 +81,9 @@ class CatalogueEvent(VendorModel):
             "vendor": self.vendor_details.name,
             "texts": tuple(
                 RewardText(detail.language_code, detail.name, detail.description) for detail in self.reward_details
+            ),
+            "payment_modes": tuple(
+                PaymentMode(line.payment_mode, line.conv_ratio) for line in self.payment_modes if line.payment_mode
             ),
         }
 
@@ -100,6 +112,12 @@ class VendorReward(VendorModel):
 
 class RewardIssued(CustomerEvent):
     reward_id: Id
+    type: Text = None
+    redemption_type: Text = None
+    start_date: FarTime = None
+    end_date: FarTime = None
+    tier: Text = None
+    quantity: Count = None
     intouch_points: Figure = None
     intouch_series_id: OptionalId = None
     intouch_reward_details: Annotated[IntouchReward, EmptyIfNull] = IntouchReward()
@@ -127,6 +145,14 @@ def reward_issued(event: RewardIssued, context: EventContext) -> list[Fact]:
             points=event.intouch_points,
             coupon=coupon,
             coupon_code=code or event.vendor_reward_details.vendor_voucher,
+            quantity=event.quantity,
+            issued="coupon" if code else "vendor_voucher" if event.vendor_reward_details.vendor_voucher else None,
+            **{name.replace("valid", "issued"): end for name, end in end_fields(details.code_expiry).items()},
+            reward_type=event.type,
+            redemption_type=event.redemption_type,
+            tier=event.tier,
+            starts_at=event.start_date,
+            ends_at=event.end_date,
             request=event.envelope.api_request_id,
         )
     ]
@@ -143,6 +169,7 @@ class FailedReward(VendorModel):
     id: Id
     points: Figure = None
     qty: Count = None
+    type: Text = None
 
     def cost(self) -> Decimal | None:
         return None if self.points is None else self.points * (1 if self.qty is None else self.qty)
@@ -209,7 +236,11 @@ def _cost_fields(steps: Sequence[ErroredStep], reward: str) -> dict[str, Any]:
     lines = max(in_step, key=lambda lines: sum(line.qty or 0 for line in lines))
     costs = [cost for line in lines if (cost := line.cost()) is not None]
     quantities = [line.qty for line in lines if line.qty is not None]
-    return {"points": sum(costs, Decimal(0)) if costs else None, "quantity": sum(quantities) if quantities else None}
+    return {
+        "points": sum(costs, Decimal(0)) if costs else None,
+        "quantity": sum(quantities) if quantities else None,
+        "reward_type": next((line.type for line in lines if line.type), None),
+    }
 
 
 def _errors(steps: Sequence[ErroredStep]) -> tuple[str, ...]:

@@ -141,6 +141,7 @@ class UnifiedTarget(VendorModel):
 class Condition(VendorModel):
     combination_type: Text = None
     aggregation: Text = None
+    rule_expression: Text = None
     threshold_value: Figure = None
 
 
@@ -169,6 +170,7 @@ class UnifiedTargets(CustomerEvent):
             "period_name": period_name,
             "combination": condition.combination_type,
             "aggregation": condition.aggregation,
+            "expression": condition.rule_expression,
             "threshold": condition.threshold_value,
             "standings": tuple(
                 TargetStanding(

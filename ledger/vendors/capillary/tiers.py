@@ -1,18 +1,22 @@
-"""Capillary's tiers: upgraded, renewed, downgraded, and reminders of a coming downgrade.
+"""Capillary's tiers: upgraded, renewed, downgraded, reminders of a downgrade; and programmes with their tiers.
 
 A tier is identified by its number within the programme. Two tiers of a programme may share a number (trap 38). So the
 name at that time is kept, too.
+
+Most events about points describe their programme: name, ratio, tiers. That is no fact, since each event repeats it. A
+query reads it from the latest event of a programme.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationError
 
 from ledger.facts import Fact
 from ledger.facts.tiers import TierClaimed, TierDowngraded, TierRenewed, TierUpgraded
-from ledger.vendors.capillary.people import CustomerEvent
+from ledger.vendors.capillary.people import CustomerEvent, ProgrammeDetails
 from ledger.vendors.fields import Id, List, OptionalId, Text, VendorModel, as_day, as_text
-from ledger.vendors.vendor import EventContext, EventType
+from ledger.vendors.vendor import EventContext, EventType, ProgrammeDescription, TierDescription
 
 
 class Tier(VendorModel):
@@ -20,13 +24,21 @@ class Tier(VendorModel):
     tier_name: Text = None
 
 
-class Programme(VendorModel):
+class TieredProgramme(ProgrammeDetails):
+    """A programme with its tiers."""
+
     tiers: Annotated[list[Tier], List] = []
+
+
+class DescribedProgramme(TieredProgramme):
+    id: Id
+    name: Text = None
+    is_default: bool | None = None
 
 
 class TierEvent(CustomerEvent):
     loyalty_program_id: Id
-    loyalty_program_details: Annotated[Programme, BeforeValidator(lambda value: value or {})] = Programme()
+    loyalty_program_details: Annotated[TieredProgramme, BeforeValidator(lambda value: value or {})] = TieredProgramme()
     tier_expiry_date: Text = None
     notes: Text = None
 
@@ -96,6 +108,24 @@ def tier_downgrade_reminder(event: TierDowngradeReminder, context: EventContext)
             downgrade_on=as_day(event.scheduled_downgrade_date),
         )
     ]
+
+
+def describe_programmes(body: Mapping[str, Any]) -> Iterator[ProgrammeDescription]:
+    """Yield the description of the programme of an event, if it has one."""
+    details = body.get("loyaltyProgramDetails")
+    if not isinstance(details, Mapping):
+        return
+    try:
+        programme = DescribedProgramme.model_validate(details)
+    except ValidationError:
+        return
+    yield ProgrammeDescription(
+        programme.id,
+        programme.name,
+        programme.is_default,
+        programme.points_to_currency_ratio,
+        tuple(TierDescription(tier.tier_number, tier.tier_name) for tier in programme.tiers),
+    )
 
 
 KINDS: dict[str, EventType[Any]] = {

@@ -3,7 +3,6 @@
 A card is an account. Its holder may differ from the customer who acts. Its programme is its campaign.
 """
 
-from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -13,12 +12,12 @@ from ledger.facts.coupons import code_ref
 from ledger.vendors.ends import End, end_fields
 from ledger.vendors.fields import Count, Figure, OptionalId, SnakeModel, StrictOptionalId, Text, Time
 from ledger.vendors.vendor import EventContext
+from ledger.vendors.voucherify.orders import Order, whole_units
 
 NO_PROGRAMME = "-"  # a card outside any campaign
 LOYALTY_CARD = "LOYALTY_CARD"
 GIFT_VOUCHER = "GIFT_VOUCHER"
 VOUCHER_TYPES = frozenset({LOYALTY_CARD, GIFT_VOUCHER, "DISCOUNT_VOUCHER", "LUCKY_DRAW"})
-MINOR_UNITS = 100  # Voucherify multiplies all money by 100
 
 
 class LoyaltyCard(SnakeModel):
@@ -33,6 +32,7 @@ class Discount(SnakeModel):
     percent_off: Figure = None
     amount_off: Figure = None
     unit_off: Figure = None
+    amount_limit: Figure = None
 
 
 class Gift(SnakeModel):
@@ -117,17 +117,13 @@ class Voucher(SnakeModel):
         value = whole_units(discount.amount_off)
         if value is None:
             value = discount.unit_off if discount.percent_off is None else discount.percent_off
-        return {"discount_type": discount.type, "discount_value": value}
+        limit = whole_units(discount.amount_limit)
+        return {"discount_type": discount.type, "discount_value": value, "discount_limit": limit}
 
     def claim(self) -> Claim | None:
         """Return the card's balances as a claim. They are wrong in customer.rewarded.loyalty_points (trap 15)."""
         card = self.loyalty_card
         return Claim(available=card.balance, lifetime=card.points) if card else None
-
-
-def whole_units(minor_units: Decimal | None) -> Decimal | None:
-    """Return money in whole units of its currency."""
-    return None if minor_units is None else minor_units / MINOR_UNITS
 
 
 class Reference(SnakeModel):
@@ -149,11 +145,6 @@ class Balance(SnakeModel):
         return (
             Claim(available=self.balance, lifetime=self.total) if (self.balance, self.total) != (None, None) else None
         )
-
-
-class Order(SnakeModel):
-    id: OptionalId = None
-    source_id: OptionalId = None  # the merchant's own number
 
 
 class CardEvent(SnakeModel):
@@ -180,12 +171,14 @@ def account_fields(
     holder: Reference | None,
     customer: Reference | None,
 ) -> dict[str, Any]:
-    """Return the fields that identify a card's account: the card, its campaign, and its owner if reported."""
+    """Return the fields that identify a card's account: the card, its campaign, its owner, and another who acted."""
     owner = owner_id(voucher, holder, customer)
     return {
         "holder": voucher.card_ref(context),
         "programme": voucher.campaign_id or (campaign and campaign.id) or NO_PROGRAMME,
         "customer": context.ref(owner) if owner else None,
+        "card_code": voucher.code,
+        "acted_by": context.ref(customer.id) if customer and customer.id and customer.id != owner else None,
     }
 
 

@@ -43,7 +43,8 @@ from ledger.facts.promises import PromiseKept
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from ledger.vendors.fields import Day, DetailList, Figure, Id, OptionalId, OptionalPoints, SnakeModel, Text
 from ledger.vendors.vendor import EventContext, EventType
-from ledger.vendors.voucherify.card import Balance, CardEvent, Order, Reference, Voucher, account_fields, bill_fields
+from ledger.vendors.voucherify.card import Balance, CardEvent, Reference, Voucher, account_fields, bill_fields
+from ledger.vendors.voucherify.orders import Order
 
 
 class Trigger(SnakeModel):

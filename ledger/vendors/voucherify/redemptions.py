@@ -14,7 +14,8 @@ from ledger.facts.accounts import Redeemed, RedemptionReversed
 from ledger.facts.coupons import CouponRedeemed, CouponRedemptionReversed
 from ledger.vendors.fields import Figure, Id, OptionalId, SnakeModel, Time
 from ledger.vendors.vendor import EventContext, EventType
-from ledger.vendors.voucherify.card import Order, Reference, Voucher, account_fields, bill_fields, owner_id, whole_units
+from ledger.vendors.voucherify.card import Reference, Voucher, account_fields, bill_fields, owner_id
+from ledger.vendors.voucherify.orders import Order, whole_units
 
 
 def _nested_id(value: Any) -> Any:

@@ -26,6 +26,7 @@ class RewardRedemption(SnakeModel):
 class Reward(SnakeModel):
     id: OptionalId = None
     name: Text = None
+    type: Text = None
     voucher: Voucher | None = None  # the issued voucher; repeated in the event's publication
 
 
@@ -85,6 +86,8 @@ class RewardRedemptionEvent(CardEvent):
             reward_redemption=context.ref(self.reward_redemption.id),
             reward=context.ref(reward) if reward else None,
             reward_name=self.reward.name if self.reward else None,
+            reward_type=self.reward.type if self.reward else None,
+            issued="coupon" if coupon else "product" if self.reward and self.reward.type == "MATERIAL" else None,
             customer=context.ref(customer) if customer else self.account(context)["customer"],
             points=self.cost(),
             coupon=coupon.coupon(context)["coupon"] if coupon else None,

@@ -15,7 +15,7 @@ def limited(*maxima: int | None) -> dict[str, Any]:
 def test_minus_one_is_no_limit_and_a_limit_without_a_name_is_ignored() -> None:
     fact = fact_of("promotionIssued", limited(-1, 3, None))
 
-    assert fact.limits == (Limit("LIMIT_0"), Limit("LIMIT_1", Decimal(3)))
+    assert fact.limits == (Limit("LIMIT_0", None, "issue"), Limit("LIMIT_1", Decimal(3), "issue"))
 
 
 def test_several_earned_promotions_are_revoked_by_one_event() -> None:

@@ -138,7 +138,7 @@ def test_a_rollback_without_its_redemption_names_it_itself() -> None:
     document = sample("voucherify/redemption.rollback.succeeded-2")
     del document["data"]["redemption"]
 
-    (reversed_,) = deliver_one(document).facts
+    reversed_, _order = deliver_one(document).facts
 
     assert isinstance(reversed_, CouponRedemptionReversed)
     assert reversed_.redemption == "voucherify:-:r_20a1c3d0e0f0a002"

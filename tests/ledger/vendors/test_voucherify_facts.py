@@ -15,6 +15,7 @@ from ledger.facts.accounts import (
     TransferSent,
     TransferSettled,
 )
+from ledger.facts.bills import BillAdded, BillItem
 from ledger.facts.coupons import CouponIssued, CouponRedeemed
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
 from ledger.facts.rewards import RewardRedemptionCompleted, RewardRedemptionRolledBack
@@ -23,7 +24,7 @@ from tests.support.voucherify_events import CARD, CREATED, REWARDED, account_fac
 
 
 def test_points_rewarded_come_from_the_balance_and_not_from_the_stale_card() -> None:
-    (issued,) = facts(REWARDED)
+    issued, _order = facts(REWARDED)
 
     assert isinstance(issued, Issued)
     assert issued.grants == (Grant(Decimal(900)),)
@@ -73,7 +74,7 @@ def test_the_earning_of_one_event_by_two_rules_is_two_changes() -> None:
     second = deliver_one(data)
 
     assert first.draft.event_key != second.draft.event_key
-    assert [fact.change for fact in first.facts] != [fact.change for fact in second.facts]  # type: ignore[attr-defined]
+    assert first.facts[0].change != second.facts[0].change  # type: ignore[attr-defined]
 
 
 def test_a_promise_is_made_changed_kept_and_cancelled_by_its_name() -> None:
@@ -144,18 +145,18 @@ def test_points_expired_without_a_balance_are_the_points_of_the_event() -> None:
     assert (expired.points, expired.claim) == (Decimal(10), None)
 
 
-def test_a_redemption_of_a_promotion_has_no_facts() -> None:
+def test_a_redemption_of_a_promotion_reports_its_order_only() -> None:
     promotion = sample("voucherify/redemption.succeeded-2")
     promotion["data"]["voucher"] = None
 
-    assert deliver_one(promotion).facts == []
+    assert [type(fact) for fact in deliver_one(promotion).facts] == [BillAdded]
 
 
 def test_a_voucher_without_its_id_is_named_by_its_code() -> None:
     document = sample("voucherify/redemption.succeeded-2")
     del document["data"]["voucher"]["id"]
 
-    (redeemed,) = deliver_one(document).facts
+    redeemed, _order = deliver_one(document).facts
 
     assert redeemed.subject == "voucherify:-:code~camp_Bx2LqW8mTz6RkVn4YcHd9PsJ~SPRING-SMPL-7"
 
@@ -172,7 +173,7 @@ def test_a_card_outside_any_campaign_is_of_no_programme() -> None:
     data = bare(REWARDED)
     data["voucher"]["campaign_id"] = data["campaign"] = None
 
-    (issued,) = deliver_one(data).facts
+    issued, _order = deliver_one(data).facts
 
     assert isinstance(issued, Issued)
     assert issued.programme == "-"
@@ -182,10 +183,11 @@ def test_the_account_belongs_to_the_holder_and_not_to_the_customer_who_acted() -
     data = bare(REWARDED)
     data["holder"]["id"] = "cust_holder"
 
-    (issued,) = deliver_one(data).facts
+    issued, _order = deliver_one(data).facts
 
     assert isinstance(issued, Issued)
     assert issued.customer == "voucherify:-:cust_holder"
+    assert issued.acted_by == "voucherify:-:cust_IdgAFZxYwwHctOk9pPuMu308"
 
 
 def test_no_fact_holds_a_name() -> None:
@@ -198,7 +200,23 @@ def test_a_coupon_is_without_limit_only_where_its_quantity_is_null(quantity: obj
     document = sample("voucherify/redemption.succeeded-2")
     document["data"]["voucher"]["redemption"]["quantity"] = quantity
 
-    [fact] = deliver_one(document).facts
+    fact, _order = deliver_one(document).facts
 
     assert isinstance(fact, CouponRedeemed)
     assert (fact.unlimited, fact.quantity) == (unlimited, 3 if quantity == 3 else None)
+
+
+def test_an_order_is_a_bill_in_whole_units_with_its_items_and_metadata() -> None:
+    _issued, order = facts(REWARDED)
+
+    assert isinstance(order, BillAdded)
+    assert (order.gross_amount, order.discount, order.amount) == (Decimal(500), Decimal(50), Decimal(450))
+    assert order.items[0] == BillItem("star-th-bottle", "Star Thermal Bottle", 20, Decimal(25), Decimal(500))
+    assert dict(order.metadata) == {"card": "Other", "currency": "USD", "region": "US"}
+
+
+def test_an_order_that_is_only_named_gives_no_bill() -> None:
+    data = bare(REWARDED)
+    data["order"] = {"id": "ord_1", "source_id": "SO-1"}
+
+    assert [type(fact) for fact in deliver_one(data).facts] == [Issued]

@@ -8,12 +8,12 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Struct, field
 
 from ledger.facts import Occurrence
-from ledger.facts.badges import BadgeEarned
+from ledger.facts.badges import BadgeEarned, EarnLimit
 from projections.definition import Projection, Rows, State
 from projections.tables import Identifier, Position, StateOnly, Table, row_from
 
@@ -36,6 +36,7 @@ class Badge(State):
     earnings: StateOnly[dict[str, BadgeEarning]] = field(default_factory=dict)
     claimed_count: Annotated[int | None, "the largest count in the vendor's last report"] = None
     missing_count: Annotated[int, "earnings that the counts prove and no event reported"] = 0
+    limits: StateOnly[list[EarnLimit]] = []  # of the last report
     last_position: Position = 0
 
 
@@ -45,8 +46,19 @@ class BadgeRow(Badge, kw_only=True):
     last_earned_at: datetime | None
 
 
+class BadgeLimitRow(NamedTuple):
+    ordinal: int
+    level: Annotated[str | None, "whose earnings are counted: BADGE for all customers, CUSTOMER for this one"]
+    limit_type: str | None
+    roll_type: Annotated[str | None, "unit of the time window"]
+    roll_value: Annotated[Decimal | None, "length of the time window"]
+    maximum: Annotated[Decimal | None, "null: no limit"]
+    claimed_count: Annotated[Decimal | None, "the vendor's count in the window, in its last report"]
+
+
 BADGES_TABLE = Table("badges", BadgeRow, {"flagged": "(ledger_id, subject) WHERE missing_count > 0"})
 BADGE_EARNINGS_TABLE = Table("badge_earnings", BadgeEarningRow, key=("earn",))
+BADGE_LIMITS_TABLE = Table("badge_limits", BadgeLimitRow, key=("ordinal",))
 
 
 def earn(badge: Badge, fact: BadgeEarned, occurrence: Occurrence) -> None:
@@ -56,6 +68,7 @@ def earn(badge: Badge, fact: BadgeEarned, occurrence: Occurrence) -> None:
     earned_at = fact.earned_at or occurrence.occurred_at
     earning = badge.earnings.setdefault(fact.earn, BadgeEarning(earned_at, fact.activity, occurrence.position))
     earning.activity = earning.activity or fact.activity
+    badge.limits = list(fact.limits) or badge.limits
     counts = [limit.count for limit in fact.limits if limit.level == CUSTOMER_LEVEL and limit.count is not None]
     if counts:
         badge.claimed_count = int(max(counts))
@@ -72,16 +85,20 @@ def badge_rows(_subject: str, badge: Badge) -> Rows:
         last_earned_at=max(times, default=None),
     )
     earnings = [row_from(earning, BadgeEarningRow, earn=name) for name, earning in badge.earnings.items()]
-    return {"badges": [row], "badge_earnings": earnings}
+    limits = [
+        row_from(limit, BadgeLimitRow, ordinal=ordinal, maximum=limit.limit, claimed_count=limit.count)
+        for ordinal, limit in enumerate(badge.limits, 1)
+    ]
+    return {"badges": [row], "badge_earnings": earnings, "badge_limits": limits}
 
 
 BADGES = Projection(
     name="badges",
-    version=3,
+    version=4,
     subject="badge",
     start=Badge,
     on={BadgeEarned: earn},
     rows=badge_rows,
-    tables=(BADGES_TABLE, BADGE_EARNINGS_TABLE),
+    tables=(BADGES_TABLE, BADGE_EARNINGS_TABLE, BADGE_LIMITS_TABLE),
     path="badges",
 )

@@ -5,13 +5,13 @@ The points that a bill earned are in the account: its lots name the bill.
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from ledger.facts import Occurrence
-from ledger.facts.bills import BillAdded, BillFact, BillUpdated
+from ledger.facts.bills import BillAdded, BillFact, BillItem, BillUpdated
 from projections.definition import Projection, Rows, State
 from projections.field_updates import update_customer, update_stated
-from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
+from projections.tables import Identifier, Position, PreviousOwners, StateOnly, Table, row_from
 
 
 class Bill(State):
@@ -23,6 +23,9 @@ class Bill(State):
     discount: Decimal | None = None
     currency: str | None = None
     line_item_count: int | None = None
+    items: StateOnly[tuple[BillItem, ...]] = ()
+    metadata: StateOnly[tuple[tuple[str, str], ...]] = ()
+    status: Annotated[str | None, "of the order, as the source writes it"] = None
     delivery_status: str | None = None
     delivery_status_unknown: bool = False
     store: str | None = None
@@ -39,6 +42,20 @@ class BillRow(Bill, kw_only=True):
     incomplete: Annotated[bool, "only updates were recorded"]
 
 
+class BillItemRow(NamedTuple):
+    ordinal: int
+    product: str | None
+    name: str | None
+    quantity: int | None
+    price: Decimal | None
+    amount: Annotated[Decimal | None, "of the whole quantity"]
+
+
+class BillMetadataRow(NamedTuple):
+    name: Identifier
+    value: Annotated[str, "as the merchant wrote it; several values are separated by commas"]
+
+
 BILLS_TABLE = Table(
     "bills",
     BillRow,
@@ -47,6 +64,10 @@ BILLS_TABLE = Table(
         "flagged": "(ledger_id, subject) WHERE incomplete OR delivery_status_unknown OR entered_in_future",
     },
 )
+
+
+BILL_ITEMS_TABLE = Table("bill_items", BillItemRow, key=("ordinal",))
+BILL_METADATA_TABLE = Table("bill_metadata", BillMetadataRow, key=("name",))
 
 
 def add(bill: Bill, fact: BillAdded, occurrence: Occurrence) -> None:
@@ -65,7 +86,7 @@ def _update_fields(bill: Bill, fact: BillFact, occurrence: Occurrence) -> None:
     """Update the fields that the fact names. 0 is a value; None is not."""
     update_customer(bill, fact)
     update_stated(bill, fact, "number", "bill_type", "line_item_count", "store", "till")
-    update_stated(bill, fact, "amount", "gross_amount", "discount", "currency")
+    update_stated(bill, fact, "amount", "gross_amount", "discount", "currency", "items", "status", "metadata")
     if fact.delivery_status is not None:
         bill.delivery_status = fact.delivery_status
         bill.delivery_status_unknown = fact.delivery_status_unknown
@@ -76,16 +97,21 @@ def _update_fields(bill: Bill, fact: BillFact, occurrence: Occurrence) -> None:
 
 
 def bill_rows(_subject: str, bill: Bill) -> Rows:
-    return {"bills": [row_from(bill, BillRow, incomplete=bill.added_at is None)]}
+    items = [row_from(item, BillItemRow, ordinal=ordinal) for ordinal, item in enumerate(bill.items, 1)]
+    return {
+        "bills": [row_from(bill, BillRow, incomplete=bill.added_at is None)],
+        "bill_items": items,
+        "bill_metadata": [BillMetadataRow(name, value) for name, value in dict(bill.metadata).items()],
+    }
 
 
 BILLS = Projection(
     name="bills",
-    version=4,
+    version=5,
     subject="bill",
     start=Bill,
     on={BillAdded: add, BillUpdated: update},
     rows=bill_rows,
-    tables=(BILLS_TABLE,),
+    tables=(BILLS_TABLE, BILL_ITEMS_TABLE, BILL_METADATA_TABLE),
     path="bills",
 )

@@ -86,6 +86,14 @@ class Coupon(State):
     other_validity: StateOnly[Validity | None] = None  # stated by its reward, or for its series
     discount_type: str | None = None
     discount_value: Decimal | None = None
+    discount_limit: Annotated[Decimal | None, "the most money that a percentage takes off"] = None
+    description: str | None = None
+    series_type: str | None = None
+    series_valid_until: Annotated[datetime | None, "the end of the series; the coupon may end before or after it"] = (
+        None
+    )
+    series_valid_through: Annotated[date | None, "last day of the series, if no time was stated"] = None
+    issual_type: Annotated[str | None, "as the source writes it, for example SINGLE"] = None
     quantity: Annotated[int | None, "maximum of redemptions; null: not stated, or unlimited"] = None
     unlimited: bool = False
     balance: Annotated[Decimal | None, "money left on a gift voucher, as last reported"] = None
@@ -154,6 +162,7 @@ def issue(coupon: Coupon, fact: CouponIssued, occurrence: Occurrence) -> None:
     """The coupon was issued. Several reports count as one issue, at the earliest time."""
     _update_fields(coupon, fact, occurrence)
     issued_at = fact.issued_at or occurrence.occurred_at
+    coupon.issual_type = fact.issual_type or coupon.issual_type
     coupon.issued_at = issued_at if coupon.issued_at is None else min(coupon.issued_at, issued_at)
     coupon.issued = True
 
@@ -181,7 +190,8 @@ def reverse(coupon: Coupon, fact: CouponRedemptionReversed, occurrence: Occurren
 
 def _update_fields(coupon: Coupon, fact: CouponFact, occurrence: Occurrence) -> None:
     """Update the fields that the fact names, and keep the vendor's last count of redemptions."""
-    update_stated(coupon, fact, "code", "series", "discount_type", "discount_value")
+    update_stated(coupon, fact, "code", "series", "series_type", "description")
+    update_stated(coupon, fact, "discount_type", "discount_value", "discount_limit")
     update_customer(coupon, fact)
     if fact.quantity is not None or fact.unlimited:
         coupon.quantity, coupon.unlimited = fact.quantity, fact.unlimited
@@ -198,6 +208,8 @@ def _update_fields(coupon: Coupon, fact: CouponFact, occurrence: Occurrence) -> 
             coupon.other_validity = validity
         else:
             coupon.own_validity = validity
+    if fact.series_valid_until is not None or fact.series_valid_through is not None:
+        coupon.series_valid_until, coupon.series_valid_through = fact.series_valid_until, fact.series_valid_through
     coupon.last_position = max(coupon.last_position, occurrence.position)
 
 
@@ -251,7 +263,7 @@ def _status(coupon: Coupon) -> str:
 
 COUPONS = Projection(
     name="coupons",
-    version=6,
+    version=7,
     subject="coupon",
     start=Coupon,
     on={CouponIssued: issue, CouponRedeemed: redeem, CouponRedemptionReversed: reverse},

@@ -32,6 +32,7 @@ class MilestoneGroup(State):
     achieved: bool = False
     combination: str | None = None
     aggregation: str | None = None
+    expression: Annotated[str | None, "the vendor's rule over the ids of the targets"] = None
     threshold: Decimal | None = None
     standings: StateOnly[dict[str, TargetStanding]] = field(default_factory=dict)
     told_at: StateOnly[datetime | None] = None
@@ -79,7 +80,7 @@ def _set_achieved(group: MilestoneGroup, occurrence: Occurrence, *, achieved: bo
 def _update_fields(group: MilestoneGroup, fact: MilestoneGroupFact, occurrence: Occurrence) -> None:
     """Update the fields that the fact names. Other fields keep their values."""
     group.customer, group.target_group, group.period = fact.customer, fact.target_group, fact.period
-    update_stated(group, fact, "name", "period_name", "combination", "aggregation", "threshold")
+    update_stated(group, fact, "name", "period_name", "combination", "aggregation", "expression", "threshold")
     group.last_activity = fact.activity or group.last_activity
     group.standings |= {standing.target: standing for standing in fact.standings}
     group.last_position = max(group.last_position, occurrence.position)
@@ -92,7 +93,7 @@ def milestone_group_rows(_subject: str, group: MilestoneGroup) -> Rows:
 
 MILESTONE_GROUPS = Projection(
     name="milestone_groups",
-    version=3,
+    version=4,
     subject="milestone_group",
     start=MilestoneGroup,
     on={MilestoneGroupAchieved: achieve, MilestoneGroupUnAchieved: unachieve},

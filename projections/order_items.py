@@ -34,7 +34,13 @@ class OrderItem(State):
     description: str | None = None
     status: Annotated[str, "pending, held, fulfilled, failed, cancelled"] = "pending"
     points_paid: Decimal = NOTHING
+    points_price: Annotated[Decimal | None, "of which cash may have paid a part"] = None
+    cash_paid: Decimal | None = None
+    cash_price: Decimal | None = None
     quantity: int | None = None
+    product: str | None = None
+    product_value: Annotated[Decimal | None, "for example of a gift card, in `value_currency`"] = None
+    value_currency: str | None = None
     fulfilled_at: datetime | None = None
     failed_at: datetime | None = None
     cancelled_at: datetime | None = None
@@ -43,7 +49,15 @@ class OrderItem(State):
     posting: Annotated[str | None, "how the points were returned"] = None
     errors: list[str] = []
     partner_programme: str | None = None
+    partner_name: str | None = None
+    partner_points: Annotated[Decimal | None, "points of the partner's programme that the item buys"] = None
+    partner_currency: Annotated[str | None, "the name of the partner's points"] = None
     reference: str | None = None
+    ordered_at: datetime | None = None
+    order_status: Annotated[str | None, "of the whole order; an item may fail in a completed order"] = None
+    order_points_paid: Annotated[Decimal | None, "for all items of the order"] = None
+    order_cash_paid: Decimal | None = None
+    order_updated_at: datetime | None = None
     contradicted: Annotated[bool, "an event's name and its item's status disagree"] = False
     previous_owners: Annotated[PreviousOwners, "previous customers and orders; null if there are none"] = None
     last_position: Position = 0
@@ -53,6 +67,7 @@ class OrderItemRow(OrderItem, kw_only=True):
     hold: Annotated[str, "held, captured, released"]
     refund: Annotated[str, "none, due, posted"]
     refund_due: Annotated[Decimal, "points"]
+    cash_refund_due: Annotated[Decimal, "cash paid for an item that was not delivered; a posted refund includes it"]
     contested: bool
 
 
@@ -65,6 +80,15 @@ ORDER_ITEMS_TABLE = Table(
         "refund": "(ledger_id, subject) WHERE refund = 'due'",
         "flagged": "(ledger_id, subject) WHERE contested OR contradicted",
     },
+)
+
+
+# Fields that a fact may leave out. They have the same names in facts and in the state.
+STATED_FIELDS = (
+    *("item_type", "description", "quantity", "product", "product_value", "value_currency"),
+    *("points_price", "cash_paid", "cash_price"),
+    *("partner_programme", "partner_name", "partner_points", "partner_currency"),
+    *("reference", "ordered_at", "order_status", "order_points_paid", "order_cash_paid", "order_updated_at"),
 )
 
 
@@ -102,7 +126,7 @@ def _update_fields(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence)
     item.previous_owners = add_previous_owner(item.previous_owners, item.order_id, fact.order)
     item.order_id = fact.order
     update_customer(item, fact)
-    update_stated(item, fact, "item_type", "description", "quantity", "partner_programme", "reference")
+    update_stated(item, fact, *STATED_FIELDS)
     item.points_paid = fact.points_paid or item.points_paid
     item.contradicted = item.contradicted or fact.contradicted
     item.errors = list(fact.errors) or item.errors
@@ -113,12 +137,14 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
     arrived, not_delivered = item.status == "fulfilled", item.status in ("failed", "cancelled")
     due = max(NOTHING, item.points_paid - item.refunded) if not_delivered else NOTHING
     posted = item.refunded_at is not None
+    cash_due = (item.cash_paid or NOTHING) if not_delivered and not posted else NOTHING
     row = row_from(
         item,
         OrderItemRow,
         hold="captured" if arrived else "released" if not_delivered else "held",
         refund="due" if due else "posted" if posted else "none",
         refund_due=due,
+        cash_refund_due=cash_due,
         contested=item.fulfilled_at is not None and (item.failed_at or item.cancelled_at or posted or None) is not None,
     )
     return {"order_items": [row]}
@@ -126,7 +152,7 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
 
 ORDER_ITEMS = Projection(
     name="order_items",
-    version=6,
+    version=7,
     subject="order_item",
     start=OrderItem,
     on={OrderItemFulfilled: fulfil, OrderItemFailed: fail, OrderItemCancelled: cancel, OrderItemRefunded: refund},

@@ -15,6 +15,7 @@ from ledger.facts import Occurrence
 from ledger.facts.promotions import (
     EarnedPromotionRevoked,
     IssuedPromotionRevoked,
+    Limit,
     PromotionEarned,
     PromotionFact,
     PromotionIssued,
@@ -38,6 +39,14 @@ class PromotionIssualRow(PromotionIssual, kw_only=True):
     issual: Identifier
     status: Annotated[str, "issued, revoked"]
     incomplete: Annotated[bool, "the issue was not recorded"]
+
+
+class PromotionLimitRow(NamedTuple):
+    measure: Identifier
+    maximum: Annotated[Decimal | None, "null: unlimited"]
+    applies_to: Annotated[str | None, "issue, earn, redemption"]
+    scope: Annotated[str | None, "for example CUSTOMER"]
+    restriction: Annotated[str | None, "as the source writes it, for example NON_PERIOD_BASED"]
 
 
 class EarnedPromotion(Struct):
@@ -66,7 +75,7 @@ class Promotion(State):
     programme: str | None = None
     starts_on: date | None = None
     ends_on: date | None = None
-    maxima: StateOnly[dict[str, Decimal | None]] = field(default_factory=dict)
+    limits_by_measure: StateOnly[dict[str, Limit]] = field(default_factory=dict)
     issuals: StateOnly[dict[str, PromotionIssual]] = field(default_factory=dict)
     earned: StateOnly[dict[str, EarnedPromotion]] = field(default_factory=dict)
     last_position: Position = 0
@@ -85,6 +94,7 @@ PROMOTIONS_TABLE = Table("promotions", PromotionRow, {"flagged": "(ledger_id, su
 PROMOTION_ISSUALS_TABLE = Table("promotion_issuals", PromotionIssualRow, key=("issual",))
 
 PROMOTIONS_EARNED_TABLE = Table("promotions_earned", PromotionEarnedRow, key=("earned",))
+PROMOTION_LIMITS_TABLE = Table("promotion_limits", PromotionLimitRow, key=("measure",))
 
 
 def issue(promotion: Promotion, fact: PromotionIssued, occurrence: Occurrence) -> None:
@@ -132,13 +142,14 @@ def _update_fields(promotion: Promotion, fact: PromotionFact, occurrence: Occurr
     """Update the fields that the fact names. Other fields keep their values."""
     promotion.customer, promotion.promotion = fact.customer, fact.promotion
     update_stated(promotion, fact, "programme", "name", "starts_on", "ends_on")
-    promotion.maxima |= {limit.measure: limit.maximum for limit in fact.limits}
+    promotion.limits_by_measure |= {limit.measure: limit for limit in fact.limits}
     promotion.last_position = max(promotion.last_position, occurrence.position)
 
 
 def promotion_rows(_subject: str, promotion: Promotion) -> Rows:
     issuals = [_issual_row(name, issual) for name, issual in promotion.issuals.items()]
     earned = [_earned_row(name, earned) for name, earned in promotion.earned.items()]
+    limits = sorted(promotion.limits_by_measure.items())
     summary = row_from(
         promotion,
         PromotionRow,
@@ -146,10 +157,15 @@ def promotion_rows(_subject: str, promotion: Promotion) -> Rows:
         earned_count=sum(row.status != "revoked" and not row.incomplete for row in earned),
         redeemed_count=sum((row.redeemed_count for row in earned), ZERO),
         revoked_count=sum(row.status == "revoked" for row in issuals) + sum(row.status == "revoked" for row in earned),
-        limits=[_limit(measure, maximum) for measure, maximum in sorted(promotion.maxima.items())],
+        limits=[_limit(limit) for _, limit in limits],
         incomplete=any(row.incomplete for row in issuals) or any(row.incomplete for row in earned),
     )
-    return {"promotions": [summary], "promotion_issuals": issuals, "promotions_earned": earned}
+    return {
+        "promotions": [summary],
+        "promotion_issuals": issuals,
+        "promotions_earned": earned,
+        "promotion_limits": [row_from(limit, PromotionLimitRow) for _, limit in limits],
+    }
 
 
 def _issual_row(name: str, issual: PromotionIssual) -> Any:
@@ -177,13 +193,13 @@ def _earned_row(name: str, earned: EarnedPromotion) -> Any:
     )
 
 
-def _limit(measure: str, maximum: Decimal | None) -> str:
-    return f"{measure} {'unlimited' if maximum is None else maximum}"
+def _limit(limit: Limit) -> str:
+    return f"{limit.measure} {'unlimited' if limit.maximum is None else limit.maximum}"
 
 
 PROMOTIONS = Projection(
     name="promotions",
-    version=3,
+    version=4,
     subject="promotion",
     start=Promotion,
     on={
@@ -194,6 +210,6 @@ PROMOTIONS = Projection(
         EarnedPromotionRevoked: revoke_earned,
     },
     rows=promotion_rows,
-    tables=(PROMOTIONS_TABLE, PROMOTION_ISSUALS_TABLE, PROMOTIONS_EARNED_TABLE),
+    tables=(PROMOTIONS_TABLE, PROMOTION_ISSUALS_TABLE, PROMOTIONS_EARNED_TABLE, PROMOTION_LIMITS_TABLE),
     path="promotions",
 )

@@ -16,7 +16,7 @@ from ledger.facts.redemption_records import (
     RedemptionRecordUpdated,
 )
 from projections.definition import Projection, Rows, State
-from projections.tables import Position, StateOnly, Table, row_from
+from projections.tables import Identifier, Position, StateOnly, Table, row_from
 
 
 class RedemptionRecord(State):
@@ -31,13 +31,16 @@ class RedemptionRecord(State):
 
 
 class RedemptionRecordRow(RedemptionRecord, kw_only=True):
+    record: Annotated[Identifier, "the vendor's id; a coupon and a promotion may share it"]
     status: Annotated[str, "created, updated, deleted"]
     undone: Annotated[bool, "inferred"]
     incomplete: Annotated[bool, "no creation was recorded"]
 
 
 REDEMPTION_RECORDS_TABLE = Table(
-    "redemption_records", RedemptionRecordRow, {"flagged": "(ledger_id, subject) WHERE incomplete OR undone"}
+    "redemption_records",
+    RedemptionRecordRow,
+    {"record": "(ledger_id, record, subject)", "flagged": "(ledger_id, subject) WHERE incomplete OR undone"},
 )
 
 
@@ -67,10 +70,11 @@ def _update_fields(record: RedemptionRecord, fact: RedemptionRecordFact, occurre
     record.last_position = max(record.last_position, occurrence.position)
 
 
-def redemption_record_rows(_subject: str, record: RedemptionRecord) -> Rows:
+def redemption_record_rows(subject: str, record: RedemptionRecord) -> Rows:
     row = row_from(
         record,
         RedemptionRecordRow,
+        record=subject.rpartition("~")[2],
         status=_status(record),
         undone=record.deleted_at is not None,
         incomplete=record.created_at is None,
@@ -86,7 +90,7 @@ def _status(record: RedemptionRecord) -> str:
 
 REDEMPTION_RECORDS = Projection(
     name="redemption_records",
-    version=2,
+    version=3,
     subject="redemption_record",
     start=RedemptionRecord,
     on={

@@ -53,6 +53,12 @@ class Request(State):
     status_wanted: str | None = None
     reference: Identifier | None = None
     transaction_number: Identifier | None = None
+    redeemed_local: Annotated[
+        str | None, "time of the requested redemption, without a zone, as the source writes it"
+    ] = None
+    reason_position: Annotated[
+        Position | None, "of the last event with a reason, a comment or a note; /v1/ledger/events/{position} holds it"
+    ] = None
     previous_owners: PreviousOwners = None
     last_position: Position = 0
 
@@ -89,7 +95,9 @@ def _update_fields(request: Request, fact: RequestFact, occurrence: Occurrence) 
     update_customer(request, fact)
     request.customer_ids = list(fact.customer_ids) or request.customer_ids
     update_stated(request, fact, "request_type", "base_type", "maker", "checker", "reference", "transaction_number")
-    update_stated(request, fact, "programme", "points", "badge", "status_wanted")
+    update_stated(request, fact, "programme", "points", "badge", "status_wanted", "redeemed_local")
+    if fact.has_reason:
+        request.reason_position = occurrence.position
     request.last_position = max(request.last_position, occurrence.position)
 
 
@@ -99,7 +107,7 @@ def request_rows(_subject: str, request: Request) -> Rows:
 
 REQUESTS = Projection(
     name="requests",
-    version=6,
+    version=7,
     subject="request",
     start=Request,
     on=dict.fromkeys(STATES, change_state),

@@ -7,7 +7,7 @@
    (docs/domain.md, trap 34).
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -36,6 +36,14 @@ class RewardRedemption(State):
     state: Annotated[str | None, "created, pending, completed, failed, rolled_back"] = None
     points: Annotated[Decimal | None, "cost of the reward for its whole quantity"] = None
     quantity: int | None = None
+    reward_type: str | None = None
+    redemption_type: str | None = None
+    tier: Annotated[str | None, "that the reward requires"] = None
+    starts_at: Annotated[datetime | None, "of the reward in the catalogue"] = None
+    ends_at: datetime | None = None
+    issued: Annotated[str | None, "the thing that was issued: coupon, vendor_voucher, product"] = None
+    issued_until: Annotated[datetime | None, "end of its validity"] = None
+    issued_through: Annotated[date | None, "last day of its validity, if no time was stated"] = None
     coupon: Identifier | None = None
     coupon_code: str | None = None
     debit: Identifier | None = None
@@ -96,6 +104,8 @@ def _advance(state: str, redemption: RewardRedemption, fact: RewardRedemptionFac
     update_customer(redemption, fact)
     update_stated(redemption, fact, "reward", "reward_name", "points", "quantity")
     update_stated(redemption, fact, "coupon", "coupon_code", "debit", "request")
+    update_stated(redemption, fact, "issued", "issued_until", "issued_through")
+    update_stated(redemption, fact, "reward_type", "redemption_type", "tier", "starts_at", "ends_at")
     redemption.errors = list(fact.errors) or redemption.errors
     redemption.told_at.setdefault(state, occurrence.occurred_at)
     redemption.last_position = max(redemption.last_position, occurrence.position)
@@ -120,7 +130,7 @@ def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
 
 REWARD_REDEMPTIONS = Projection(
     name="reward_redemptions",
-    version=4,
+    version=5,
     subject="reward_redemption",
     start=RewardRedemption,
     on={

@@ -13,9 +13,9 @@ from typing import Annotated, NamedTuple
 from msgspec import Struct, field
 
 from ledger.facts import Occurrence
-from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardFact, RewardText, RewardUpdated
+from ledger.facts.rewards import PaymentMode, RewardClaimed, RewardCreated, RewardFact, RewardText, RewardUpdated
 from projections.definition import Projection, Rows, State
-from projections.tables import Position, SqlType, Table, row_from
+from projections.tables import Identifier, Position, SqlType, Table, row_from
 
 
 class RewardState(Struct, kw_only=True):
@@ -36,6 +36,7 @@ class RewardState(Struct, kw_only=True):
     categories: tuple[str, ...] = ()
     vendor: str | None = None
     texts: tuple[RewardText, ...] = ()
+    payment_modes: tuple[PaymentMode, ...] = ()
 
     @property
     def name(self) -> str | None:
@@ -55,7 +56,14 @@ class Reward(State):
     claimed_at: datetime | None = None
     claimed_ends_at: datetime | None = None
     claim_differs: bool = False
+    claimed_payment_modes: tuple[PaymentMode, ...] = ()
     position: int = 0
+
+    @property
+    def payment_modes(self) -> tuple[PaymentMode, ...]:
+        """The ways to pay, by the last publication that states them, else by the last reminder."""
+        published = self.versions[-1].payment_modes if self.versions else ()
+        return published or self.claimed_payment_modes
 
 
 class RewardRow(NamedTuple):
@@ -74,6 +82,7 @@ class RewardRow(NamedTuple):
     label: str | None
     categories: list[str]
     vendor: str | None
+    payment_modes: Annotated[list[str], "ways to pay; the single answer lists them with their ratios"]
     created_at: datetime | None
     updated_at: datetime | None
     versions_count: int
@@ -105,6 +114,11 @@ class RewardTextRow(NamedTuple):
     description: str | None
 
 
+class RewardPaymentModeRow(NamedTuple):
+    mode: Identifier
+    conversion_ratio: Annotated[Decimal | None, "worth of one point, if points pay a price in money"]
+
+
 REWARDS_TABLE = Table(
     "rewards",
     RewardRow,
@@ -117,6 +131,7 @@ REWARDS_TABLE = Table(
 REWARD_VERSIONS_TABLE = Table("reward_versions", RewardVersionRow, key=("version",))
 
 REWARD_TEXTS_TABLE = Table("reward_texts", RewardTextRow, key=("ordinal",))
+REWARD_PAYMENT_MODES_TABLE = Table("reward_payment_modes", RewardPaymentModeRow, key=("mode",))
 
 
 def create(reward: Reward, fact: RewardCreated, occurrence: Occurrence) -> None:
@@ -146,6 +161,7 @@ def compare(reward: Reward, fact: RewardClaimed, occurrence: Occurrence) -> None
     reward.claim_differs = known is not None and any(
         value is not None and value != getattr(known, name) for value, name in claimed
     )
+    reward.claimed_payment_modes = fact.payment_modes or reward.claimed_payment_modes
     reward.position = max(reward.position, occurrence.position)
 
 
@@ -158,7 +174,13 @@ def reward_rows(_subject: str, reward: Reward) -> Rows:
         for number, (version, valid_until) in enumerate(zip_longest(versions, ends), 1)
     ]
     text_rows = [row_from(text, RewardTextRow, ordinal=ordinal) for ordinal, text in enumerate(texts, 1)]
-    return {"rewards": [_row(reward)], "reward_versions": rows, "reward_texts": text_rows}
+    modes = {mode.mode: row_from(mode, RewardPaymentModeRow) for mode in reward.payment_modes}
+    return {
+        "rewards": [_row(reward)],
+        "reward_versions": rows,
+        "reward_texts": text_rows,
+        "reward_payment_modes": list(modes.values()),
+    }
 
 
 def _row(reward: Reward) -> RewardRow:
@@ -171,6 +193,7 @@ def _row(reward: Reward) -> RewardRow:
         coupon_series=current.series,
         reward_group=current.group,
         categories=list(current.categories),
+        payment_modes=[mode.mode for mode in reward.payment_modes],
         created_at=reward.created_at,
         updated_at=versions[-1].valid_from if versions else None,
         versions_count=len(versions),
@@ -184,12 +207,12 @@ def _row(reward: Reward) -> RewardRow:
 
 REWARDS = Projection(
     name="rewards",
-    version=4,
+    version=5,
     subject="reward",
     start=Reward,
     on={RewardCreated: create, RewardUpdated: publish, RewardClaimed: compare},
     rows=reward_rows,
-    tables=(REWARDS_TABLE, REWARD_VERSIONS_TABLE, REWARD_TEXTS_TABLE),
+    tables=(REWARDS_TABLE, REWARD_VERSIONS_TABLE, REWARD_TEXTS_TABLE, REWARD_PAYMENT_MODES_TABLE),
     path="rewards",
     customers=(),
 )

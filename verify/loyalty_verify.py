@@ -65,10 +65,10 @@ MANIFEST_FIELDS |= {"tables", "subject_kinds"}  # all fields of a manifest
 # The columns of the tables that are checked, in order.
 COLUMNS = {
     "facts": "subject_kind subject occurred_at rank tag ordinal kind body",
-    "accounts": "subject account_id holder customer programme unit available promised debt opening unseen lifetime "
-    "issued converted redeemed expired lapsed reversed sent received in_transit held merged adjusted claimed "
-    "claimed_at drift missing drift_since agreed_at lifetime_claimed expired_early expired_early_at expiry_claimed "
-    "expiry_claimed_on incomplete contested last_at",
+    "accounts": "subject account_id holder customer programme unit unit_name card_code available promised debt "
+    "opening unseen lifetime issued converted redeemed expired lapsed reversed sent received in_transit held merged "
+    "adjusted claimed claimed_at drift missing drift_since agreed_at lifetime_claimed expired_early expired_early_at "
+    "expiry_claimed expiry_claimed_on incomplete contested last_at",
     "lots": "subject account_id programme unit lot_id origin points remaining redeemed sent removed expired returned "
     "expires_on lapses_at earned_at promotion bill bill_number asserted rule",
     "statement": "subject account_id line occurred_at kind points balance promised claimed drift reference untied "

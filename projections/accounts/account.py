@@ -58,6 +58,22 @@ class LotUse(NamedTuple):
     points: Decimal
 
 
+class RedemptionDetails(Struct):
+    """The details of a redemption as its first report states them, and its reversals."""
+
+    redeemed_at: datetime
+    position: int
+    value: Decimal | None = None
+    value_of_all: Decimal | None = None
+    ratio: Decimal | None = None
+    bill_number: str | None = None
+    request: str | None = None
+    of_group: bool = False
+    has_notes: bool = False
+    reversed_at: datetime | None = None
+    lapsed_again: Decimal = ZERO  # given back to lots whose day was over
+
+
 class Debit(Struct):
     """One redemption, transfer or other debit, and the lots that pay it."""
 
@@ -65,6 +81,7 @@ class Debit(Struct):
     reversed: Decimal = ZERO
     uses: list[LotUse] = []
     to: str = "redeemed"  # target class of the points
+    details: RedemptionDetails | None = None  # of a redemption
     holder: str | None = None  # as in Lot
 
 
@@ -110,6 +127,7 @@ class PendingPromise(Struct):
     over: StateOnly[bool] = False  # kept or cancelled; only for promises with a vendor's name
     converts_on: date | None = None
     external: Annotated[bool, "converted on the vendor's trigger, not on a day"] = False
+    promotion: Annotated[str | None, "that promised the points"] = None
     bill: str | None = None
     bill_number: str | None = None
     holder: StateOnly[str | None] = None  # as in Lot
@@ -151,6 +169,8 @@ class Account(Struct, dict=True):
     programme: str
     unit: str
     customer: str
+    unit_name: str | None = None
+    card_code: str | None = None
     lots: dict[str, Lot] = {}
     open: list[LotSortKey] = []  # lots with remaining points that have not lapsed, in the order of use
     lapsed: list[LotSortKey] = []  # lots with remaining points that lapsed and were not reported as expired

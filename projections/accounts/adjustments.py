@@ -10,7 +10,7 @@ from projections.accounts import drift
 from projections.accounts.account import DEBT, ZERO, Account, Adjustment, Debit, LotUse
 from projections.accounts.issue_reversals import reverse_lots
 from projections.accounts.lots import credit, post, spend
-from projections.accounts.redemption_reversals import undo_debit
+from projections.accounts.redemptions import undo_debit
 
 ADJUSTED = "adjusted"  # class: above zero for points taken away, below zero for points added
 

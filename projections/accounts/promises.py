@@ -31,6 +31,7 @@ def add_promise(
         position=occurrence.position,
         converts_on=promised.converts_on,
         external=promised.external,
+        promotion=promised.promotion,
         bill=bill,
         bill_number=bill_number,
     )

@@ -1,9 +1,12 @@
 """Rows of the accounts projection, built from the state of an account."""
 
+from collections.abc import Iterator
+from datetime import datetime
+
 from projections.accounts import drift
-from projections.accounts.account import ZERO, Account, Lot
+from projections.accounts.account import ZERO, Account, Debit, Lot, RedemptionDetails
 from projections.accounts.classes import class_columns
-from projections.accounts.tables import AccountRow, AdjustmentRow, LotRow, PromiseRow, ReminderRow
+from projections.accounts.tables import AccountRow, AdjustmentRow, LotRow, PromiseRow, RedemptionRow, ReminderRow
 from projections.programme_terms import programme_ref
 from projections.tables import Row, row_from
 
@@ -60,3 +63,50 @@ def promise_rows(account: Account) -> list[Row]:
 def reminder_rows(account: Account) -> list[Row]:
     reminders = account.reminders.values()
     return [row_from(one, ReminderRow, account_id=account.account_id) for one in reminders]
+
+
+def redemption_rows(account: Account) -> Iterator[RedemptionRow]:
+    """Yield the rows of all redemptions of an account. A row is built again only if it changed."""
+    rows: dict[str, RedemptionRow] = account.__dict__.setdefault("redemption_rows", {})
+    for name, debit in account.debits.items():
+        if debit.details is None:
+            continue
+        row = rows.get(name)
+        if row is None or (row.points, row.reversed, row.customer) != (debit.points, debit.reversed, account.customer):
+            row = rows[name] = _redemption_row(account, name, debit, debit.details)
+        yield row
+    for name, orphan in account.orphans.items():
+        if name in account.debits:
+            continue
+        yield _redemption_row(account, name, Debit(reversed=orphan.points), None)
+
+
+def _redemption_row(account: Account, name: str, debit: Debit, details: RedemptionDetails | None) -> RedemptionRow:
+    known = details or RedemptionDetails(redeemed_at=datetime.min, position=0)
+    return RedemptionRow(
+        account_id=account.account_id,
+        redemption=name,
+        customer=account.customer,
+        programme=account.programme,
+        unit=account.unit,
+        points=debit.points if details else None,
+        reversed=debit.reversed,
+        reversal=_reversal(debit) if details else "unknown",
+        lapsed_again=known.lapsed_again,
+        value=known.value,
+        value_of_all=known.value_of_all,
+        ratio=known.ratio,
+        bill_number=known.bill_number,
+        request=known.request,
+        of_group=known.of_group,
+        has_notes=known.has_notes,
+        redeemed_at=details.redeemed_at if details else None,
+        reversed_at=known.reversed_at,
+        position=details.position if details else None,
+    )
+
+
+def _reversal(debit: Debit) -> str:
+    if debit.reversed == ZERO:
+        return "none"
+    return "fully" if debit.reversed >= debit.points else "partly"

@@ -39,6 +39,7 @@ STATEMENT = Table(
     {
         "untied": "(ledger_id, account_id, line) WHERE untied IS NOT NULL",
         "report_excess": "(ledger_id, account_id, line) WHERE report_excess IS NOT NULL",
+        "returns": "(ledger_id, reference, account_id, line) WHERE kind = 'IssueReversed'",
         "redemptions": "(ledger_id, reference, subject) WHERE kind = 'Redeemed' AND NOT repeated",
     },
     key=("account_id", "line"),

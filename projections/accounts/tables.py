@@ -14,6 +14,8 @@ class AccountRow(NamedTuple):
     customer: Identifier
     programme: str
     unit: str
+    unit_name: Annotated[str | None, "the vendor's name of an alternate currency"]
+    card_code: Annotated[Identifier | None, "the code of the loyalty card that holds the points"]
     available: Annotated[Decimal, "after the last fact; lots may have lapsed since then, see `lots`"]
     promised: Decimal
     debt: Decimal
@@ -57,6 +59,9 @@ ACCOUNTS = Table(
     AccountRow,
     {
         "programme": "(ledger_id, programme, account_id)",
+        "unit": "(ledger_id, unit, account_id)",
+        "described": "(ledger_id, programme, last_position)",
+        "card_code": "(ledger_id, card_code, account_id) WHERE card_code IS NOT NULL",
         "available": "(ledger_id, available, account_id)",
         "changed": "(ledger_id, last_position, account_id)",
         "debt": "(ledger_id, account_id) WHERE debt > 0",
@@ -82,6 +87,9 @@ LOTS = Table(
         "lapses": "(ledger_id, programme, expires_on, unit) INCLUDE (account_id, remaining) "
         "WHERE remaining > 0 AND expires_on IS NOT NULL",
         "due": "(ledger_id, lapses_at, account_id, lot_id) WHERE remaining > 0 AND lapses_at IS NOT NULL",
+        "promotion": "(ledger_id, promotion, account_id, lot_id) WHERE promotion IS NOT NULL",
+        "bill": "(ledger_id, bill, account_id, lot_id) WHERE bill IS NOT NULL",
+        "bill_number": "(ledger_id, bill_number, account_id, lot_id) WHERE bill_number IS NOT NULL",
     },
     key=("account_id", "lot_id"),
     unique_key=True,
@@ -95,7 +103,11 @@ class PromiseRow(PendingPromise, kw_only=True):
 PROMISES = Table(
     "promises",
     PromiseRow,
-    {"open": "(ledger_id, converts_on, account_id, promise_id) WHERE remaining > 0"},
+    {
+        "open": "(ledger_id, converts_on, account_id, promise_id) WHERE remaining > 0",
+        "bill": "(ledger_id, bill, account_id, promise_id) WHERE bill IS NOT NULL",
+        "bill_number": "(ledger_id, bill_number, account_id, promise_id) WHERE bill_number IS NOT NULL",
+    },
     key=("account_id", "promise_id"),
     unique_key=True,
 )
@@ -117,5 +129,40 @@ REMINDERS = Table(
     ReminderRow,
     {"differ": "(ledger_id, account_id, expires_on) WHERE claimed <> held"},
     key=("account_id", "expires_on"),
+    unique_key=True,
+)
+
+
+class RedemptionRow(NamedTuple):
+    account_id: Annotated[Identifier, "present account of the points"]
+    redemption: Identifier
+    customer: Identifier
+    programme: str
+    unit: str
+    points: Annotated[Decimal | None, "paid by this account; null if only a reversal was recorded"]
+    reversed: Annotated[Decimal, "points given back"]
+    reversal: Annotated[str, "none, partly, fully; unknown if only a reversal was recorded"]
+    lapsed_again: Annotated[Decimal, "points given back to lots whose day was over"]
+    value: Annotated[Decimal | None, "money that the points paid, in the programme's currency"]
+    value_of_all: Annotated[Decimal | None, "of all programmes together, if the vendor states only that"]
+    ratio: Annotated[Decimal | None, "worth of one point at that time"]
+    bill_number: Identifier | None
+    request: str | None
+    of_group: Annotated[bool, "a group of customers redeemed the points together"]
+    has_notes: Annotated[bool, "the event holds notes, encrypted"]
+    redeemed_at: datetime | None
+    reversed_at: Annotated[datetime | None, "last"]
+    position: Annotated[Position | None, "of the redemption"]
+
+
+REDEMPTIONS = Table(
+    "redemptions",
+    RedemptionRow,
+    {
+        "redemption": "(ledger_id, redemption, account_id)",
+        "bill": "(ledger_id, bill_number, account_id, redemption) WHERE bill_number IS NOT NULL",
+        "reversed": "(ledger_id, account_id, redemption) WHERE reversed > 0",
+    },
+    key=("account_id", "redemption"),
     unique_key=True,
 )

@@ -42,6 +42,7 @@ from projections.accounts import (
     holds,
     merges,
     promises,
+    redemptions,
     rows,
     statement,
     tables,
@@ -52,7 +53,7 @@ from projections.accounts.account import ZERO, Account
 from projections.accounts.claims import adjust_opening, assert_opening, compare_claim
 from projections.accounts.issue_reversals import reverse_issue
 from projections.accounts.lots import debit
-from projections.accounts.redemption_reversals import divide_by_account, restore_redemption
+from projections.accounts.redemptions import divide_by_account, restore_redemption
 from projections.accounts.state import (
     Wallet,
     account_of,
@@ -92,6 +93,9 @@ def fold_fact(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None
         write_repeated_report(wallet, fact, occurrence, earlier)
         return
     account = account_of(wallet, fact.holder, fact.programme, fact.unit, fact.customer)
+    account.unit_name = fact.unit_name or account.unit_name
+    if fact.holder not in wallet.survivors:
+        account.card_code = fact.card_code or account.card_code
     changes.count_change(wallet.changes, fact, occurrence, account.account_id)
     write_lapses(wallet, account, occurrence.occurred_at)
 
@@ -154,6 +158,7 @@ def _reversible_points(accounts: Iterable[Account], fact: RedemptionReversed) ->
 def redeem_points(account: Account, fact: Redeemed, occurrence: Occurrence) -> None:
     """Points were spent, from lots in the order of use."""
     debit(account, occurrence, fact.points, fact.redemption, "redeemed")
+    redemptions.keep_details(account.debits[fact.redemption], fact, occurrence)
 
 
 def remove_points(account: Account, fact: Removed, occurrence: Occurrence) -> None:
@@ -273,6 +278,7 @@ def wallet_rows(_holder: str, wallet: Wallet) -> Rows:
         "lots": [row for account in accounts for row in rows.lot_rows(account)],
         "adjustments": [row for account in accounts for row in rows.adjustment_rows(account)],
         "promises": [row for account in accounts for row in rows.promise_rows(account)],
+        "redemptions": [row for account in accounts for row in rows.redemption_rows(account)],
         "reminders": [row for account in accounts for row in rows.reminder_rows(account)],
     }
 
@@ -286,7 +292,7 @@ def take_statement_lines(_holder: str, wallet: Wallet) -> Rows:
 
 ACCOUNTS = Projection(
     name="accounts",
-    version=11,
+    version=12,
     subject="account",
     start=Wallet,
     on={
@@ -297,7 +303,10 @@ ACCOUNTS = Projection(
         HolderUnmerged: unmerge,
     },
     rows=wallet_rows,
-    tables=(tables.ACCOUNTS, tables.LOTS, tables.PROMISES, statement.STATEMENT, tables.ADJUSTMENTS, tables.REMINDERS),
+    tables=(
+        *(tables.ACCOUNTS, tables.LOTS, tables.PROMISES, statement.STATEMENT, tables.ADJUSTMENTS, tables.REMINDERS),
+        tables.REDEMPTIONS,
+    ),
     take_rows=take_statement_lines,
     merging_facts={
         HolderMergedAway: lambda fact: (fact.holder, fact.survivor),

@@ -25,6 +25,8 @@ NO_FLAGS = {
     ("partner_memberships", "has_number"),
     ("programmes", "existing_lots"),
     ("promises", "external"),
+    ("redemptions", "has_notes"),
+    ("redemptions", "of_group"),
     ("reward_versions", "enabled"),
     ("rewards", "enabled"),
     ("statement", "repeated"),  # a line that repeats a change, and moves no points

@@ -1,4 +1,11 @@
-"""Reversed redemptions: spent points are given back to the lots that paid (docs/domain.md §4.2, traps 5 and 6)."""
+"""Redemptions: their details, and their reversals, which give points back to the lots that paid.
+
+See docs/domain.md §4.2, traps 5 and 6. The row of a redemption follows the account's arithmetic:
+
+1. A repeated report counts once. A reversal gives back at most the rest.
+2. After a merge, the redemption is a row of the survivor's account.
+3. A reversal may come before its redemption, or alone. The row then has no points yet.
+"""
 
 from bisect import insort
 from collections.abc import Iterable
@@ -9,12 +16,35 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from ledger.facts import Occurrence
-from ledger.facts.accounts import RedemptionReversed
-from projections.accounts.account import DEBT, ZERO, Account, Debit, LotSortKey, LotUse, Orphan
+from ledger.facts.accounts import Redeemed, RedemptionReversed
+from projections.accounts.account import DEBT, ZERO, Account, Debit, LotSortKey, LotUse, Orphan, RedemptionDetails
 from projections.accounts.lapses import has_lapsed
 from projections.accounts.lots import count_use, credit, post, return_to_lot, settle_debt
 
 DEBT_SORT_KEY: LotSortKey = (0, datetime.min, "")
+
+
+def keep_details(debit: Debit, fact: Redeemed, occurrence: Occurrence) -> None:
+    """Keep the details of a redemption. The first report of it counts."""
+    if debit.details is None:
+        debit.details = RedemptionDetails(
+            redeemed_at=occurrence.occurred_at,
+            position=occurrence.position,
+            value=fact.value,
+            value_of_all=fact.value_of_all,
+            ratio=fact.ratio,
+            bill_number=fact.bill_number,
+            request=fact.request,
+            of_group=fact.of_group,
+            has_notes=fact.has_notes,
+        )
+
+
+def keep_reversal(debit: Debit, lapsed: Decimal, occurrence: Occurrence) -> None:
+    """Keep the time of a reversal, and the points that lapsed again."""
+    if debit.details is not None:
+        debit.details.reversed_at = occurrence.occurred_at
+        debit.details.lapsed_again += lapsed
 
 
 def restore_redemption(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:
@@ -38,7 +68,13 @@ def restore_redemption(account: Account, fact: RedemptionReversed, occurrence: O
     if expired is None and fact.available is not None:
         expired = max(ZERO, fact.points - fact.available)
     expired = None if expired is None else min(expired, points)
+    lapsed_before = _lapsed_points(account)
     undo_debit(account, occurrence, entry, points, expired)
+    keep_reversal(entry, _lapsed_points(account) - lapsed_before, occurrence)
+
+
+def _lapsed_points(account: Account) -> Decimal:
+    return account.classes.get("expired", ZERO) + account.classes.get("lapsed", ZERO)
 
 
 def divide_by_account(accounts: Iterable[Account], fact: RedemptionReversed) -> list[RedemptionReversed] | None:

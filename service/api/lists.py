@@ -9,24 +9,21 @@ from typing import Annotated, Any, NotRequired
 from aiohttp import web
 from msgspec import Meta
 
-from ledger import clock
 from ledger.errors import RequestInvalid
 from ledger.vendors.fields import as_points
-from projections.accounts import ACCOUNTS
-from projections.engine.programme_terms import read_terms
-from projections.queries.validity_ends import TimeZones
-from service.api.answers.accounts import Account
+from service.api.answers.accounts import Account, ListedLot, Promise, Redemption
 from service.api.answers.fields import FRESH, page_of
 from service.api.answers.subjects import row_answer
 from service.api.requests.admission import ACCESS, Operation, get
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.open_query import admit_caller, open_query
+from service.api.requests.open_query import admit_caller, open_query, parse_as_of
 from service.api.requests.parameters import (
     CURSOR,
     LIMIT,
     PAGE,
     POSITION_MAX,
     STRING,
+    TIMES,
     Parameter,
     choice,
     flag,
@@ -36,7 +33,7 @@ from service.api.requests.parameters import (
 )
 from service.api.responses import page_response, send
 from service.formatting import encode_cursor, encode_json, invalid_cursor
-from service.queries.accounts import show_accounts
+from service.queries.as_of_query import AsOfQuery, parse_at
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
 from service.queries.list_catalogue import LISTS
@@ -46,14 +43,13 @@ from service.queries.lists import (
     ListOrder,
     ListRequest,
     RowList,
-    ShowRows,
-    count_items,
-    read_page,
     resolve_references,
-    show_rows,
 )
+from service.queries.past_lists import PAST, count_list_items, read_list_page
+from service.queries.subjects import load_time_zones
 from service.reconciliation.formats import csv_line
 
+ITEM_TYPES = {"accounts": Account, "lots": ListedLot, "promises": Promise, "redemptions": Redemption}
 NESTED = ("lots", "next_lapse", "parked", "inherited_from")  # fields that a CSV file leaves out
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 EXPORT_ROWS_PER_READ = 1_000
@@ -67,42 +63,44 @@ Total = NotRequired[Annotated[int, Meta(description="The number of items of all 
 
 def list_handler(row_list: RowList, parameters: dict[str, Parameter[Any]], sort: Parameter[str | None]) -> Any:
     """Return the handler of a list."""
-    show = show_of(row_list)
 
     async def list_rows(request: web.Request) -> web.StreamResponse:
         values = {name: value for name, one in parameters.items() if (value := one.of(request)) is not None}
-        order = choose_order(row_list, values, sort.of(request))
+        order = choose_order(row_list, values, sort.of(request), past=_is_past(request))
         after = parse_key(order, CURSOR.of(request))
         format_wanted = _format(request)
         if format_wanted != "json":
-            return await _export(request, row_list, show, values, order, after, format_wanted)
+            return await _export(request, row_list, values, order, after, format_wanted)
         limit = LIMIT.of(request)
-        async with open_query(request, heavy=TOTAL.of(request)) as query:
-            asked = await ask_list(query, row_list, values, order)
-            page = await read_page(query, row_list, show, asked, after, limit)
-            total = {"total": await count_items(query, row_list, show, asked)} if TOTAL.of(request) else {}
+        async with open_query(request, heavy=TOTAL.of(request) or _is_past(request)) as query:
+            times = await parse_as_of(query, request)
+            asked = await ask_list(query, row_list, values, order, times)
+            page = await read_list_page(query, row_list, asked, after, limit)
+            total = {"total": await count_list_items(query, row_list, asked)} if TOTAL.of(request) else {}
             following = None if page.following is None else encode_key(order, page.following)
-            return page_response(request, page.items, following, **total, **await freshness(query))
+            return page_response(request, page.items, following, **total, **await freshness(query, times))
 
     list_rows.__name__ = f"list_{row_list.table.name}"
     return list_rows
 
 
-def show_of(row_list: RowList) -> ShowRows:
-    """Return the function that shows rows of a list as they are at the time of the query."""
-    return show_accounts if row_list.projection is ACCOUNTS else partial(show_rows, table=row_list.table.name)
+def _is_past(request: web.Request) -> bool:
+    return any(one.name in request.query for one in TIMES)
 
 
-async def ask_list(query: QueryContext, row_list: RowList, values: dict[str, Any], order: ListOrder) -> ListRequest:
-    """Return the request of a list as of now. Names in filters are resolved to references."""
-    zones = TimeZones(await read_terms(query.connection, query.ledger.ledger_id))
-    return ListRequest(await resolve_references(query, row_list, values), order, clock.now(), zones)
+async def ask_list(
+    query: QueryContext, row_list: RowList, values: dict[str, Any], order: ListOrder, times: AsOfQuery | None = None
+) -> ListRequest:
+    """Return the request of a list, as of now or as of the times. Names in filters are resolved to references."""
+    times = times or parse_at({})
+    resolved = await resolve_references(query, row_list, values)
+    as_of = times.as_of if times.given else None
+    return ListRequest(resolved, order, times.at, await load_time_zones(query, times), as_of)
 
 
 async def _export(
     request: web.Request,
     row_list: RowList,
-    show: ShowRows,
     values: dict[str, Any],
     order: ListOrder,
     after: Key | None,
@@ -128,13 +126,13 @@ async def _export(
     )
     async with context.heavy_query_shares.take(ledger.ledger_id):
         async with lend() as query:
-            asked = await ask_list(query, row_list, values, order)
+            asked = await ask_list(query, row_list, values, order, await parse_as_of(query, request))
         await response.prepare(request)
         if format_wanted == "csv":
             await send(request, response, csv_line(columns))
         while True:
             async with lend() as query:
-                page = await read_page(query, row_list, show, asked, after, EXPORT_ROWS_PER_READ)
+                page = await read_list_page(query, row_list, asked, after, EXPORT_ROWS_PER_READ)
             write: Callable[[dict[str, Any]], bytes] = encode_json
             if format_wanted == "csv":
                 write = partial(_csv_item, columns=columns)
@@ -156,8 +154,15 @@ def _format(request: web.Request) -> str:
     return wanted or {CSV: "csv", NDJSON: "ndjson"}.get(accepted, "json")
 
 
-def choose_order(row_list: RowList, values: dict[str, Any], wanted: str | None) -> ListOrder:
-    """Return the wanted order, or that of the index which serves the first filter with one."""
+def choose_order(row_list: RowList, values: dict[str, Any], wanted: str | None, *, past: bool = False) -> ListOrder:
+    """Return the wanted order, or that of the index which serves the first filter with one.
+
+    A list as of an earlier time is folded in the order of ids. Raises RequestInvalid for another order.
+    """
+    if past:
+        if wanted not in (None, "id"):
+            raise RequestInvalid("`sort` must be id in a list as of an earlier time")
+        return PAST
     implied = [one.order for one in row_list.filters if one.order is not None and one.name in values]
     name = wanted or (implied[0] if implied else row_list.orders[0].name)
     return next(order for order in row_list.orders if order.name == name)
@@ -218,7 +223,7 @@ def _parse_optional_flag(given: str | None, name: str) -> bool | None:
 
 def item_type(row_list: RowList) -> Any:
     """Return the type of the items of a list."""
-    return Account if row_list.projection is ACCOUNTS else row_answer(row_list.table)
+    return ITEM_TYPES.get(row_list.table.name) or row_answer(row_list.table)
 
 
 def _operation(row_list: RowList) -> Operation:
@@ -233,6 +238,7 @@ def _operation(row_list: RowList) -> Operation:
         list_handler(row_list, parameters, sort),
         *parameters.values(),
         *((sort,) if len(names) > 1 else ()),
+        *TIMES,
         TOTAL,
         FORMAT,
         *PAGE,
@@ -240,8 +246,9 @@ def _operation(row_list: RowList) -> Operation:
         answer=page_of(item_type(row_list), total=Total, **FRESH),
         media=(CSV, NDJSON),
         summary=f"List the {things}",
-        description="The answer is as of now. All filters must match. A page reads an index; `total=true` and files "
-        "read all items, and run one at a time for each ledger.",
+        description="All filters must match. A page reads an index; `total=true` and files read all items, and run one "
+        "at a time for each ledger. With `at`, `known_at` or `as_of_position` every subject is folded on the spot, in "
+        "the order of ids: a page may have few items and still a `next`.",
     )
 
 

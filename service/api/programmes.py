@@ -20,7 +20,7 @@ from service.operations.programme_terms import PROGRAMMES, VERSIONS, plan_terms,
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
-from service.queries.programmes import find_programme
+from service.queries.programmes import find_programme, load_description
 from service.queries.subjects import row_json
 
 
@@ -48,7 +48,11 @@ async def list_programmes(request: web.Request) -> web.Response:
 
 
 async def get_programme(request: web.Request) -> web.Response:
-    """Return the terms of a programme: those in effect at the time of the query, and all versions."""
+    """Return a programme: its description by the vendor, and its terms.
+
+    `description` has the name, the default flag, the ratio and the tiers, as the latest event describes them. `terms`
+    are those in effect at the time of the query, and `versions` are all.
+    """
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         programme = await find_programme(query, request.match_info["id"])
@@ -56,7 +60,13 @@ async def get_programme(request: web.Request) -> web.Response:
         terms = _terms_in_effect(versions, times.at)
         versions_json = [_version_json(version) for version in versions]
         return json_response(
-            {"id": programme, "terms": terms, "versions": versions_json, **await freshness(query, times)}
+            {
+                "id": programme,
+                "description": await load_description(query, programme),
+                "terms": terms,
+                "versions": versions_json,
+                **await freshness(query, times),
+            }
         )
 
 

@@ -20,7 +20,7 @@ from projections.queries.as_of import AsOf, KnownSubject, fold_known, load_known
 from projections.queries.holder_history import LotHistory, lapse_lines
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
-from service.queries.lists import ListRequest
+from service.queries.lists import ListRequest, RowList
 from service.queries.references import expand_reference, require_single
 from service.queries.subjects import row_json
 
@@ -218,6 +218,51 @@ async def show_accounts(query: QueryContext, rows: Sequence[Any], asked: ListReq
     for lot in lots:
         lots_by_account[lot["account_id"]].append(lot)
     return [account_json(AccountView(dict(row), lots_by_account[row["account_id"]], asked.at)) for row in rows]
+
+
+async def account_promises(query: QueryContext, name: str, times: AsOfQuery) -> tuple[str, list[dict[str, Any]] | None]:
+    """Return the id of an account, and its promises as of a time, sorted by id. None if the stored rows hold them.
+
+    Raises SubjectUnknown.
+    """
+    if times.position is None:
+        account = await find_account(query, name)
+        if account["last_at"] <= times.at:
+            return account["account_id"], None
+        name = account["account_id"]
+    known, view = await fold_account_with_facts(query, name, times)
+    account_id = view.row["account_id"]
+    rows = _row_dicts("promises", fold_known(ACCOUNTS, known).rows["promises"], known.root)
+    return account_id, sorted(
+        (row for row in rows if row["account_id"] == account_id), key=lambda row: str(row["promise_id"])
+    )
+
+
+def show_known_accounts(_row_list: RowList, known: KnownSubject, asked: ListRequest) -> list[dict[str, Any]]:
+    """Return the accounts of a holder as of an earlier time."""
+    return [account_json(view) for view in fold_holder(known, asked.at).values()]
+
+
+async def show_account_parts(
+    _query: QueryContext, rows: Sequence[Any], asked: ListRequest, *, item: str
+) -> list[dict[str, Any]]:
+    """Return stored rows of a further table of accounts as they are at the time of a list."""
+    return [part_json(dict(row), item, asked.at) for row in rows]
+
+
+def show_known_account_parts(
+    row_list: RowList, known: KnownSubject, asked: ListRequest, *, item: str
+) -> list[dict[str, Any]]:
+    """Return the rows of a further table of a holder's accounts as of an earlier time."""
+    name = row_list.table.name
+    rows = _row_dicts(name, fold_known(ACCOUNTS, known).rows[name], known.root)
+    return [part_json(row, item, asked.at) for row in rows]
+
+
+def part_json(row: Mapping[str, Any], item: str, at: datetime) -> dict[str, Any]:
+    """Return a lot, a promise or a redemption as JSON, with its account. `item` is the column of its id."""
+    shown = lot_json(row, at) if item == "lot_id" else _shown(row)
+    return {"id": row[item], "account": row["account_id"], **{name: shown[name] for name in shown if name != item}}
 
 
 async def account_rows_json(

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
+from ledger.facts.accounts import holder_of
 from projections.accounts import ACCOUNTS
 from projections.badges import BADGES
 from projections.bills import BILLS
@@ -23,6 +25,12 @@ from projections.rewards import REWARDS
 from projections.streaks import STREAKS
 from projections.tiers import TIERS
 from projections.transfers import TRANSFERS
+from service.queries.accounts import (
+    show_account_parts,
+    show_accounts,
+    show_known_account_parts,
+    show_known_accounts,
+)
 from service.queries.lists import (
     Filter,
     ListOrder,
@@ -53,11 +61,25 @@ def _lapses_before(account: Mapping[str, Any], time: Any) -> bool:
     return any(lot["lapses_at"] is not None and lot["lapses_at"] < time for lot in account["lots"])
 
 
+# The id of an account begins with its holder, also after a merge.
+OF_HOLDER = """account_id IN (
+    SELECT held.account_id FROM unnest({}::text[]) AS asked (holder)
+      JOIN accounts held ON held.ledger_id = $1 AND held.account_id > (asked.holder || ':') COLLATE "C"
+       AND held.account_id < (asked.holder || ';') COLLATE "C")"""
+
 ACCOUNT_LIST = RowList(
     "accounts",
     ACCOUNTS,
     (
         PROGRAMME,
+        Filter(
+            "holder",
+            "reference",
+            "Only the accounts of this holder: a customer, a group `group~id`, or the id of a loyalty card.",
+            OF_HOLDER,
+            lambda account, holders: holder_of(account["id"]) in holders,
+        ),
+        equals("card_code", "Only the accounts of the loyalty card with this code."),
         equals("unit", "Only accounts of this unit: `points`, or the identifier of an alternate currency."),
         CUSTOMER,
         Filter(
@@ -100,7 +122,26 @@ ACCOUNT_LIST = RowList(
         ListOrder("available", ("available", "account_id"), (Decimal, str)),
         ListOrder("changed", ("last_position", "account_id"), (int, str)),
     ),
+    show=show_accounts,
+    show_known=show_known_accounts,
 )
+
+BILL = equals("bill", "Only those of the bill or order with this id, as the vendor writes it.")
+BILL_NUMBER = equals("bill_number", "Only those of the bill with this number.")
+
+
+def _parts_of_accounts(table: str, item: str, *filters: Filter) -> RowList:
+    """Define a list of a further table of accounts. `item` is the column that names an item in its account."""
+    order = ListOrder("id", ("account_id", item), (str, str))
+    return RowList(
+        table,
+        ACCOUNTS,
+        filters,
+        (order,),
+        show=partial(show_account_parts, item=item),
+        show_known=partial(show_known_account_parts, item=item),
+        table_name=table,
+    )
 
 
 def _list(projection: Projection, *filters: Filter, path: str = "") -> RowList:
@@ -109,6 +150,29 @@ def _list(projection: Projection, *filters: Filter, path: str = "") -> RowList:
 
 LISTS: tuple[RowList, ...] = (
     ACCOUNT_LIST,
+    _parts_of_accounts(
+        "lots", "lot_id", BILL, BILL_NUMBER, equals("promotion", "Only lots of points that this promotion granted.")
+    ),
+    _parts_of_accounts("promises", "promise_id", BILL, BILL_NUMBER),
+    _parts_of_accounts(
+        "redemptions",
+        "redemption",
+        Filter(
+            "redemption",
+            "reference",
+            "Only the parts of this redemption: one for each account that paid.",
+            "redemption = ANY ({}::text[])",
+            lambda part, redemptions: part["id"] in redemptions,
+        ),
+        refers("customer", "Only redemptions of this customer."),
+        BILL_NUMBER,
+        flagged(
+            "reversed",
+            "Only redemptions of which points were given back, or the others.",
+            "reversed > 0",
+            lambda one: one["reversed"] > 0,
+        ),
+    ),
     _list(
         CUSTOMERS,
         STATUS,
@@ -144,6 +208,12 @@ LISTS: tuple[RowList, ...] = (
         equals("refund", "Only items with this refund: none, due, posted."),
         CUSTOMER,
         refers("order_id", "Only items of this order."),
+        flagged(
+            "fulfilled",
+            "Only fulfilled items, or those that are not fulfilled yet, failed or were cancelled.",
+            "status = 'fulfilled'",
+            lambda one: one["status"] == "fulfilled",
+        ),
     ),
     _list(
         TIERS,
@@ -178,7 +248,7 @@ LISTS: tuple[RowList, ...] = (
     _list(
         REWARD_REDEMPTIONS,
         equals("state", "Only redemptions in this state."),
-        equals("reward", "Only redemptions of this reward."),
+        refers("reward", "Only redemptions of this reward."),
         CUSTOMER,
     ),
     _list(
@@ -218,5 +288,10 @@ LISTS: tuple[RowList, ...] = (
         equals("request_type", "Only requests of this type."),
         CUSTOMER,
     ),
-    _list(REDEMPTION_RECORDS, STATUS),
+    _list(
+        REDEMPTION_RECORDS,
+        STATUS,
+        equals("record", "Only the records with this id of the vendor: a coupon and a promotion may share it."),
+        equals("of", "Only records of a coupon, or of a promotion."),
+    ),
 )

@@ -9,9 +9,11 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from projections.definition import Projection
+from projections.queries.as_of import AsOf, KnownSubject, fold_known
 from projections.queries.validity_ends import TimeZones, row_as_at
 from projections.tables import Table
 from service.queries.context import QueryContext
@@ -25,6 +27,8 @@ FilterKind = Literal["text", "reference", "flag", "points", "day", "time", "posi
 Json = dict[str, Any]
 Key = tuple[Any, ...]
 Test = Callable[[Mapping[str, Any], Any], bool]
+ShowRows = Callable[["QueryContext", Sequence[Any], "ListRequest"], Awaitable[list[Json]]]
+ShowKnown = Callable[["RowList", KnownSubject, "ListRequest"], list[Json]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +61,27 @@ class RowList:
     projection: Projection
     filters: tuple[Filter, ...]
     orders: tuple[ListOrder, ...]
-    condition: str = "true"
+    show: ShowRows | None = None  # how stored rows are shown; None: as rows of their table
+    show_known: ShowKnown | None = None  # how a subject is shown as of an earlier time
+    table_name: str = ""  # if it is not the first table of the projection
 
     @property
     def table(self) -> Table:
-        return self.projection.tables[0]
+        tables = self.projection.tables
+        return next((table for table in tables if table.name == self.table_name), tables[0])
 
 
 class ListRequest(NamedTuple):
-    """The filters with their values, the order, and the time for which rows are shown."""
+    """The filters with their values, the order, and the time for which rows are shown.
+
+    `as_of` is None for a list as of now, which reads stored rows. Otherwise see past_lists.py.
+    """
 
     values: Mapping[str, Any]
     order: ListOrder
     at: datetime
     zones: TimeZones
+    as_of: AsOf | None = None
 
 
 class ListPage(NamedTuple):
@@ -80,18 +91,15 @@ class ListPage(NamedTuple):
     following: Key | None
 
 
-ShowRows = Callable[[QueryContext, Sequence[Any], ListRequest], Awaitable[list[Json]]]
-
-
 async def read_page(
-    query: QueryContext, row_list: RowList, show: ShowRows, asked: ListRequest, after: Key | None, limit: int
+    query: QueryContext, row_list: RowList, asked: ListRequest, after: Key | None, limit: int
 ) -> ListPage:
     """Return up to `limit` items after a key. It reads at most CANDIDATES_MAX rows."""
     items: list[Json] = []
     examined = 0
     while True:
         rows = await _fetch(query, row_list, asked, after, min(CANDIDATES_PER_READ, limit + 1))
-        shown = await show(query, rows, asked)
+        shown = await (row_list.show or partial(show_rows, table=row_list.table.name))(query, rows, asked)
         for row, item in zip(rows, shown, strict=True):
             if matches(row_list, item, asked.values):
                 if len(items) == limit:
@@ -105,22 +113,22 @@ async def read_page(
             return ListPage(items, after)
 
 
-async def count_items(query: QueryContext, row_list: RowList, show: ShowRows, asked: ListRequest) -> int:
+async def count_items(query: QueryContext, row_list: RowList, asked: ListRequest) -> int:
     """Count all items of a list. Filters that depend on the time are counted row by row."""
     if all(one.exact for one in row_list.filters if one.name in asked.values):
         conditions, arguments = _conditions(row_list, asked)
         sql = f"SELECT count(*) FROM {row_list.table.name} WHERE ledger_id = $1 AND {conditions}"  # noqa: S608
         total: int = await query.connection.fetchval(sql, query.ledger.ledger_id, *arguments)
         return total
-    return sum([len(page.items) async for page in read_all(query, row_list, show, asked)])
+    return sum([len(page.items) async for page in read_all(query, row_list, asked)])
 
 
 async def read_all(
-    query: QueryContext, row_list: RowList, show: ShowRows, asked: ListRequest, after: Key | None = None
+    query: QueryContext, row_list: RowList, asked: ListRequest, after: Key | None = None
 ) -> AsyncIterator[ListPage]:
     """Yield all pages of a list."""
     while True:
-        page = await read_page(query, row_list, show, asked, after, CANDIDATES_PER_READ)
+        page = await read_page(query, row_list, asked, after, CANDIDATES_PER_READ)
         yield page
         if page.following is None:
             return
@@ -135,6 +143,14 @@ def matches(row_list: RowList, item: Mapping[str, Any], values: Mapping[str, Any
 async def show_rows(_query: QueryContext, rows: Sequence[Any], asked: ListRequest, *, table: str) -> list[Json]:
     """Return rows of a table as they are at the time of the query."""
     return [row_as_at(table, row_json(row), asked.at, asked.zones) for row in rows]
+
+
+def show_known_rows(row_list: RowList, known: KnownSubject, asked: ListRequest) -> list[Json]:
+    """Return the rows of a subject as of an earlier time, in the form of stored rows."""
+    table = row_list.table
+    rows = fold_known(row_list.projection, known).rows[table.name]
+    shown = ({"id": known.root, **dict(zip(table.columns, row, strict=True))} for row in rows)
+    return [row_as_at(table.name, row, asked.at, asked.zones) for row in shown]
 
 
 async def resolve_references(query: QueryContext, row_list: RowList, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +181,7 @@ async def _fetch(
 
 def _conditions(row_list: RowList, asked: ListRequest) -> tuple[str, list[Any]]:
     """Return the conditions of the given filters, and their arguments from $2 on."""
-    conditions, arguments = [row_list.condition], list[Any]()
+    conditions, arguments = ["true"], list[Any]()
     for one in row_list.filters:
         if one.name not in asked.values:
             continue

@@ -22,6 +22,7 @@ from service.api import (
 )
 from service.api.ledger import audit, events, facts
 from service.api.outgoing import endpoints
+from service.api.points import bills, groups, promises, redemptions, units
 from service.api.transparency import proofs, tlog
 
 # The first route that matches is taken. Those of subjects have the widest patterns, so they are the last.
@@ -31,7 +32,12 @@ OPERATIONS = (
     *customers.OPERATIONS,
     *lists.OPERATIONS,
     *accounts.OPERATIONS,
+    *promises.OPERATIONS,
+    *redemptions.OPERATIONS,
+    *bills.OPERATIONS,
+    *groups.OPERATIONS,
     *programmes.OPERATIONS,
+    *units.OPERATIONS,
     *lapses.OPERATIONS,
     *finance.OPERATIONS,
     *periods.OPERATIONS,

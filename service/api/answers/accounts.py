@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from msgspec import Meta
 
 from projections.accounts.statement import Line
-from projections.accounts.tables import AccountRow, AdjustmentRow, LotRow
+from projections.accounts.tables import AccountRow, AdjustmentRow, LotRow, PromiseRow, RedemptionRow
 from service.api.answers.fields import (
     FRESH,
     Cursor,
@@ -15,6 +15,7 @@ from service.api.answers.fields import (
     Points,
     Time,
     answer_type,
+    list_of,
     page_of,
     row_fields,
 )
@@ -57,6 +58,22 @@ AccountDetails: Any = answer_type(
     description="One account as of a time, and the reasons to check it.",
 )
 LotPage = page_of(Lot, **FRESH)
+ListedLot: Any = answer_type(
+    "ListedLot", {**LOT_FIELDS, "account": str}, description="A lot in a list over all accounts."
+)
+Promise: Any = answer_type(
+    "Promise",
+    {"id": str, "account": str, **row_fields(PromiseRow, without=("account_id", "promise_id"))},
+    description="Promised points: they become spendable on a day, or on a trigger of the vendor.",
+)
+AccountPromisePage: Any = answer_type(
+    "AccountPromisePage", {"items": list_of(Promise), "next": Cursor, **FRESH}, description="One page of a list."
+)
+Redemption: Any = answer_type(
+    "Redemption",
+    {"id": str, "account": str, **row_fields(RedemptionRow, without=("account_id", "redemption"))},
+    description="The part of a redemption that one account paid.",
+)
 LotDetails: Any = answer_type("LotDetails", {**LOT_FIELDS, **FRESH})
 
 PostingAnswer: Any = answer_type(

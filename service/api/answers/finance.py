@@ -36,10 +36,29 @@ class ProgrammeAnswer(TypedDict):
 ProgrammePage = page_of(ProgrammeAnswer, **FRESH)
 
 
+class TierDescriptionAnswer(TypedDict):
+    """A tier of a programme. Two tiers may share a number."""
+
+    number: str | None
+    name: str | None
+
+
+class ProgrammeDescriptionAnswer(TypedDict):
+    """A programme as the latest event with a description describes it. A value is null if the vendor states none."""
+
+    name: str | None
+    is_default: bool | None
+    points_to_currency_ratio: Annotated[Points | None, Meta(description="Worth of one point.")]
+    tiers: list[TierDescriptionAnswer]
+    described_at: Time
+    position: int
+
+
 class ProgrammeDetails(Freshness):
-    """A programme, with the terms in effect and all versions."""
+    """A programme: its description by the vendor, the terms in effect and all versions."""
 
     id: str
+    description: ProgrammeDescriptionAnswer | None
     terms: TermsVersion | None
     versions: list[TermsVersion]
 

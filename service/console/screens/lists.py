@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from service.api.lists import ask_list, choose_order, encode_key, filter_parameter, parse_key, show_of
+from service.api.lists import ask_list, choose_order, encode_key, filter_parameter, parse_key
 from service.api.requests.open_query import open_query
 from service.console.admission import page
 from service.console.pages import Page, console_href
@@ -23,6 +23,9 @@ BY_PATH: Mapping[str, RowList] = {one.path: one for one in LISTS}
 FILTERS = tuple(sorted({one.name for row_list in LISTS for one in row_list.filters}))
 SENTENCES = {
     "accounts": "Balances, with the source's claims",
+    "lots": "Points earned together that lapse together",
+    "promises": "Points that become spendable on a day or on a trigger",
+    "redemptions": "Spent points, and the points given back",
     "customers": "Customers, and their merges and erasures",
     "coupons": "Coupons and gift vouchers: issued, redeemed, expired",
     "order-items": "Items ordered with points: hold, delivery and refund",
@@ -84,7 +87,7 @@ async def show_list(request: web.Request) -> Page:
     limit = ROWS_PER_FILE if "format" in request.query else ROWS_PER_PAGE
     async with open_query(request) as query:
         asked = await ask_list(query, row_list, values, order)
-        found = await read_page(query, row_list, show_of(row_list), asked, after, limit)
+        found = await read_page(query, row_list, asked, after, limit)
         fresh = await freshness(query)
     following = None if found.following is None else encode_key(order, found.following)
     name = row_list.table.name

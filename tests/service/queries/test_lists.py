@@ -5,16 +5,14 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import pytest
 
 from ledger import clock
-from projections.accounts import ACCOUNTS
 from projections.engine.programme_terms import read_terms
+from projections.queries.as_of import AsOf
 from projections.queries.validity_ends import TimeZones
-from service.queries.accounts import show_accounts
 from service.queries.context import QueryContext
 from service.queries.list_catalogue import ACCOUNT_LIST, LISTS
 from service.queries.lists import (
@@ -22,12 +20,10 @@ from service.queries.lists import (
     ListOrder,
     ListRequest,
     RowList,
-    count_items,
     read_all,
-    read_page,
     resolve_references,
-    show_rows,
 )
+from service.queries.past_lists import count_list_items, read_list_page, read_past
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import issued, merged, redeemed, samples
 
@@ -58,22 +54,23 @@ class Lists:
         self.zones = zones
         self.at = clock.now()
 
-    def show(self, row_list: RowList) -> Any:
-        return show_accounts if row_list.projection is ACCOUNTS else partial(show_rows, table=row_list.table.name)
-
-    async def ask(self, row_list: RowList, values: dict[str, Any], order: ListOrder | None = None) -> ListRequest:
+    async def ask(
+        self, row_list: RowList, values: dict[str, Any], order: ListOrder | None = None, as_of: AsOf | None = None
+    ) -> ListRequest:
         resolved = await resolve_references(self.query, row_list, values)
-        return ListRequest(resolved, order or row_list.orders[0], self.at, self.zones)
+        at = self.at if as_of is None else as_of.at or self.at
+        return ListRequest(resolved, order or row_list.orders[0], at, self.zones, as_of)
 
     async def all_items(self, row_list: RowList, asked: ListRequest) -> list[dict[str, Any]]:
-        pages = [page async for page in read_all(self.query, row_list, self.show(row_list), asked)]
+        read = read_all if asked.as_of is None else read_past
+        pages = [page async for page in read(self.query, row_list, asked)]
         return [item for page in pages for item in page.items]
 
     async def items_by_pages_of_two(self, row_list: RowList, asked: ListRequest) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
         after = None
         while True:
-            page = await read_page(self.query, row_list, self.show(row_list), asked, after, 2)
+            page = await read_list_page(self.query, row_list, asked, after, 2)
             items += page.items
             if page.following is None:
                 return items
@@ -94,6 +91,8 @@ def values_of(one: Filter, rows: Iterable[dict[str, Any]]) -> list[Any]:
         ]
     if one.kind == "position":
         return [0, 150, 10**6]
+    if rows and one.name not in rows[0] and one.kind == "reference" and "sender" not in rows[0]:
+        rows = [{**row, one.name: row["id"]} for row in rows]
     columns = ("sender", "receiver") if one.name == "customer" and rows and "sender" in rows[0] else (one.name,)
     known = sorted({str(row[column]) for row in rows for column in columns if row[column] is not None})
     return [*known[:: max(1, len(known) // VALUES_PER_FILTER)], "expired", "none of them"]
@@ -113,13 +112,61 @@ async def test_a_filtered_list_equals_a_scan_of_all_rows(dsn: str) -> None:
                         asked = await lists.ask(row_list, {one.name: value})
                         scanned = [item for item in everything if one.test(item, asked.values[one.name])]
                         listed = await lists.all_items(row_list, asked)
-                        count = await count_items(lists.query, row_list, lists.show(row_list), asked)
+                        count = await count_list_items(lists.query, row_list, asked)
 
                         assert (listed, count) == (scanned, len(scanned)), (row_list.path, one.name, value)
                         compared, matched = compared + 1, matched + bool(scanned)
 
     assert compared > 200
     assert matched > 80
+
+
+async def test_a_filtered_list_of_an_earlier_time_equals_a_scan_of_that_time(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await deliver_history(acme)
+        async with acme.database() as connection:
+            zones = TimeZones(await read_terms(connection, acme.ledger.ledger_id))
+            lists = Lists(QueryContext(connection, acme.ledger, "key"), zones)
+            compared = matched = 0
+            for as_of in (AsOf(datetime.fromisoformat("2023-06-01T00:00:00Z")), AsOf(None, 150)):
+                for row_list in LISTS:
+                    everything = await lists.all_items(row_list, await lists.ask(row_list, {}, as_of=as_of))
+                    for one in row_list.filters:
+                        for value in values_of(one, everything)[:3]:
+                            asked = await lists.ask(row_list, {one.name: value}, as_of=as_of)
+                            scanned = [item for item in everything if one.test(item, asked.values[one.name])]
+                            listed = await lists.all_items(row_list, asked)
+
+                            assert listed == scanned, (row_list.path, one.name, value)
+                            compared, matched = compared + 1, matched + bool(scanned)
+                    by_two = await lists.items_by_pages_of_two(row_list, await lists.ask(row_list, {}, as_of=as_of))
+                    assert by_two == everything
+
+    assert compared > 200
+    assert matched > 60
+
+
+async def test_a_list_as_known_at_a_position_is_the_list_that_was_answered_then(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for source in ("capillary", "ascenda", "fabric", "voucherify"):
+            for body in samples(source):
+                await acme.deliver(body, source)
+        then = {row_list.path: await every_item(acme, row_list) for row_list in LISTS}
+        await deliver_history(acme)
+        await acme.deliver(merged("m2", 600, 379499720, 87884897))
+
+        for path, (position, items) in then.items():
+            row_list = next(one for one in LISTS if one.path == path)
+            known = await every_item(acme, row_list, as_of_position=str(position))
+            assert known == (position, items), path
+            assert items, path
+
+
+async def every_item(acme: TenantClient, row_list: RowList, **times: str) -> tuple[int, list[dict[str, Any]]]:
+    """Return the position of a list, and all its items without the time of the answer."""
+    answer = await acme.ask_now(f"/v1/{row_list.path}", limit="1000", **times)
+    items = [{name: value for name, value in item.items() if name != "at"} for item in answer["items"]]
+    return answer["as_of_position"], sorted(items, key=lambda item: (item.get("account", ""), item["id"]))
 
 
 async def test_pages_in_every_order_hold_each_account_once(dsn: str) -> None:
@@ -170,7 +217,8 @@ async def test_a_list_comes_in_pages_with_a_total_and_as_files(dsn: str) -> None
         ({"lapses_before": "2024-01-01"}, "`lapses_before` must have a time zone"),
         ({"sort": "name"}, "`sort` must be id, available or changed"),
         ({"sort": "available", "cursor": "WyJpZCIsImEiXQ"}, "`cursor` must be the `next` of an earlier answer"),
-        ({"at": "2024-01-01T00:00:00Z"}, "this path is answered as of now"),
+        ({"at": "2024-01-01T00:00:00Z", "sort": "available"}, "`sort` must be id in a list as of an earlier time"),
+        ({"at": "2024-01-01"}, "`at` must have a time zone"),
     ],
 )
 async def test_a_wrong_filter_is_refused_with_its_rule(dsn: str, query: dict[str, str], sentence: str) -> None:

@@ -52,7 +52,7 @@ async def test_a_changed_subject_of_an_event_leads_to_the_account(dsn: str) -> N
         await acme.deliver(sample("voucherify", "customer.rewarded.loyalty_points"), "voucherify")
         event = await acme.ask_now("/v1/ledger/events/1")
 
-        [changed] = event["subjects"]
+        changed, _order = event["subjects"]
         account = await acme.ask_now(f"/v1/accounts/{changed['subject']}")
 
         assert changed == {"subject_kind": "account", "subject": account["holder"]}

@@ -1,0 +1,1 @@
+"""Questions about points beside accounts: redemptions, bills, promises, groups, units."""

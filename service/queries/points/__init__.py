@@ -1,0 +1,1 @@
+"""Queries about points beside accounts: redemptions, bills, groups."""

@@ -110,6 +110,14 @@ class AdjustmentDiffers(Refused):
     """This id belongs to another adjustment; choose a new id."""
 
 
+class IdempotencyKeyInUse(Refused):
+    """A request with this Idempotency-Key is in progress."""
+
+
+class IdempotencyKeyReused(Refused):
+    """This Idempotency-Key was used for another request."""
+
+
 class NotPromoted(Refused):
     """The generation cannot become the active one."""
 

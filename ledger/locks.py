@@ -24,6 +24,9 @@ CHECKPOINTS = 1819239280
 # Held by the session of the dispatcher that sends outgoing webhooks: one dispatcher of a database works at a time.
 DISPATCHER = 1819239281
 
+# With a hash of the ledger and the key. Held while a change with an Idempotency-Key is made.
+IDEMPOTENCY_KEYS = 1819239282
+
 # With the generation. Shared by the sessions that read the generation; exclusive to drop it.
 GENERATION_READERS = 1819239290
 

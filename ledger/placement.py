@@ -13,6 +13,7 @@ DISTRIBUTED_TABLES = (
     "ledger.cosignatures",
     "ledger.erasures",
     "ledger.events",
+    "ledger.idempotent_answers",
     "ledger.log_keys",
     "ledger.logs",
     "ledger.personal",

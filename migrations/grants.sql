@@ -32,7 +32,7 @@ GRANT EXECUTE ON FUNCTION ledger.append, ledger.erase_person, ledger.log_access,
 GRANT SELECT ON ledger.events, ledger.personal, ledger.personal_keys, ledger.personal_index, ledger.erasures,
     ledger.access TO loyalty_service;
 GRANT SELECT, INSERT ON ledger.ledgers, ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints,
-    ledger.cosignatures, ledger.seal_problems TO loyalty_service;
+    ledger.cosignatures, ledger.seal_problems, ledger.idempotent_answers TO loyalty_service;
 GRANT SELECT, INSERT, UPDATE ON ledger.connections, ledger.api_keys, ledger.public_logs TO loyalty_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON projections.generations TO loyalty_service;
 GRANT USAGE ON SCHEMA outgoing TO loyalty_service;

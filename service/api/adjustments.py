@@ -14,6 +14,7 @@ from service.api.answers.accounts import AdjustmentPage, AdjustmentResultAnswer
 from service.api.dry_runs import DRY_RUN, dry_run_response
 from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.idempotency import idempotency_key
 from service.api.requests.json_bodies import Authored, read_json_body
 from service.api.requests.open_query import open_query
 from service.api.requests.parameters import LIMIT, PAGE
@@ -59,12 +60,12 @@ async def post_adjustment(request: web.Request) -> web.Response:
     """Adjust the balance of an account.
 
     Points are added or taken away, or the vendor's last claim is adopted. Author and reason are stored encrypted. The
-    Idempotency-Key, `id` in the body, makes a repeated request harmless. The answer has status 201, or 200
-    if the adjustment was made before.
+    Idempotency-Key is the id of the adjustment, unless the body has an `id`. An adjustment of one id is made once: the
+    answer has status 201, or 200 if it was made before.
     """
     body = await read_json_body(request, AdjustmentBody)
     points = body.points_or_claim()
-    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or body.id or None
+    name = body.id or idempotency_key(request)
     if body.expires_on is not None and (points is None or points < 0):
         raise RequestInvalid("`expires_on` is allowed only if points are added")
     async with open_query(request, "admin") as query:

@@ -155,6 +155,18 @@ PROBLEM_OF_ERROR: Mapping[type[errors.LedgerError], ProblemType] = _table(
         "The id or the Idempotency-Key was used for another adjustment. Choose a new one for a new adjustment.",
     ),
     (
+        errors.IdempotencyKeyInUse,
+        "idempotency-key-in-use",
+        409,
+        "Wait for the answer to the first request, or repeat this one a little later.",
+    ),
+    (
+        errors.IdempotencyKeyReused,
+        "idempotency-key-reused",
+        422,
+        "Choose a new key for a new request. A repeated request has the same method, path, parameters and body.",
+    ),
+    (
         errors.NotAwaited,
         "position-not-reached",
         504,

@@ -1,7 +1,7 @@
 """Build HTTP responses: JSON, pages of a list, RFC 9457 problem documents, parts of a streamed answer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +17,11 @@ RETRY_AFTER_SECONDS = 5
 def json_response(value: Any, status: int = HTTPStatus.OK) -> web.Response:
     """Return a JSON response."""
     return web.Response(body=encode_json(value), status=status, content_type="application/json")
+
+
+def stored_response(body: bytes, status: int, headers: Mapping[str, str]) -> web.Response:
+    """Return a JSON response that was sent before."""
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
 def page_response(

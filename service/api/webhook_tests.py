@@ -15,7 +15,7 @@ from ledger.store.read import tail
 from projections.queries.account_history import snapshot
 from service.api.answers.previews import DeliveryTest
 from service.api.ledger.events import encode_interpretation
-from service.api.requests.admission import ACCESS, change
+from service.api.requests.admission import ACCESS, preview
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.bodies import read_body
 from service.api.requests.content_codings import decode_body
@@ -74,8 +74,7 @@ def interpret_events(events: list[Event]) -> list[Interpretation]:
 
 
 OPERATIONS = (
-    change(
-        "POST",
+    preview(
         "/v1/hooks/{connection_id}/test",
         check_delivery,
         tag="webhooks",

@@ -11,6 +11,7 @@
 --   1819239279  ledger       a row of ledger.access gets its number
 --   1819239280  ledger       the Merkle tree grows and its head is signed
 --   1819239281  none         outgoing webhooks are sent
+--   1819239282  key          a change with an Idempotency-Key is made
 --   1819239290  generation   a session reads the generation (shared)
 --   1819239291  generation   a process fills the generation
 

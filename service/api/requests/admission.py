@@ -20,6 +20,7 @@ from aiohttp import web
 from ledger.errors import LedgerError, RequestInvalid
 from ledger.store.api_keys import ApiAccess
 from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.idempotency import answer_once
 from service.api.requests.parameters import MIN_POSITION, TIMES, Parameter
 
 ACCESS = web.RequestKey("access", ApiAccess)
@@ -52,6 +53,7 @@ class Operation(NamedTuple):
     status: int = 200
     media: tuple[str, ...] = ()  # further content types of the answer
     ignores_parameters: bool = False
+    is_keyed: bool = False  # it takes an Idempotency-Key
     basic: bool = False  # the key may also be the password of HTTP Basic, which fits into a URL
     summary: str = ""
     description: str = ""
@@ -88,6 +90,8 @@ class Operation(NamedTuple):
                 request[ACCESS] = await context.authenticate_key(request, *self.scopes, basic=self.basic)
                 context.memory_limit.check()
             check_parameters(request, known)
+            if self.is_keyed:
+                return await answer_once(request, request[ACCESS].ledger.ledger_id, self.handler)
             return await self.handler(request)
 
         return checked_handler
@@ -137,8 +141,16 @@ def change(
     scope: str = "admin",
     **more: Any,
 ) -> Operation:
-    """Declare a path that changes something. It needs a key of the scope."""
-    return Operation(method, path, handler, tag, answer, (scope,), (*parameters, MIN_POSITION), **more)
+    """Declare a path that changes something. It needs a key of the scope. A POST takes an Idempotency-Key."""
+    known = (*parameters, MIN_POSITION)
+    return Operation(method, path, handler, tag, answer, (scope,), known, is_keyed=method == "POST", **more)
+
+
+def preview(
+    path: str, handler: Handler, *parameters: Parameter[Any], tag: str, answer: Any, scope: str = "admin", **more: Any
+) -> Operation:
+    """Declare a POST that changes nothing, so that it can be repeated without an Idempotency-Key."""
+    return Operation("POST", path, handler, tag, answer, (scope,), (*parameters, MIN_POSITION), **more)
 
 
 def keyless(path: str, handler: Handler, *parameters: Parameter[Any], tag: str, answer: Any, **more: Any) -> Operation:

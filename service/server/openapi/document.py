@@ -22,6 +22,7 @@ from service.api.problems import (
     errors_document,
     problem_of,
 )
+from service.api.requests import idempotency
 from service.api.requests.admission import Operation
 from service.api.requests.explain_parameters import STEP_PAGE
 from service.api.requests.parameters import MIN_POSITION, PAGE, REASON, TIMES, Parameter
@@ -41,6 +42,7 @@ Balances, expiries, tiers, coupons and order items, derived from the webhooks of
 - `at` is the time of a query; `known_at` and `as_of_position` leave out what was recorded later.
 - A list is `{"items": [...], "next": cursor or null}`. The header `Link` names the next page.
 - An error is a problem document (RFC 9457). Its `type` is the path of a page about it.
+- A POST with an `Idempotency-Key` can be repeated: it changes something once.
 - Unknown parameters and unknown fields of a body are refused.
 """
 TAGS: Mapping[str, str] = {
@@ -62,6 +64,18 @@ TAGS: Mapping[str, str] = {
 SHARED_PARAMETERS: dict[int, str] = {
     id(parameter): parameter.name if parameter not in STEP_PAGE[1:] else "step_limit"
     for parameter in (*TIMES, *PAGE, *STEP_PAGE, MIN_POSITION, REASON)
+}
+IDEMPOTENCY_KEY = {
+    "name": idempotency.HEADER,
+    "in": "header",
+    "description": "A name of this change, such as a UUID. A repeated request with it gets the first answer, with the "
+    f"header `{idempotency.REPLAYED_HEADER}`, and changes nothing. The key is kept for ever. A dry run keeps no key.",
+    "schema": {"type": "string", "pattern": f"^{idempotency.KEY.pattern}$"},
+    "example": "2026-03-goodwill-17",
+}
+REPLAYED = {
+    "description": "`true` if this is the answer to an earlier request with the same Idempotency-Key.",
+    "schema": {"type": "string", "enum": ["true"]},
 }
 PROBLEM_MEDIA = "application/problem+json"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -101,7 +115,8 @@ def build_document(operations: Iterable[Operation] = OPERATIONS) -> dict[str, An
             "parameters": {
                 SHARED_PARAMETERS[id(parameter)]: _parameter(parameter)
                 for parameter in (*TIMES, *PAGE, *STEP_PAGE, MIN_POSITION, REASON)
-            },
+            }
+            | {"idempotency_key": IDEMPOTENCY_KEY},
             "responses": dict(sorted(responses.items())),
             "securitySchemes": SECURITY_SCHEMES,
         },
@@ -120,7 +135,11 @@ def _operation(one: Operation, schemas: Mapping[int, Any], responses: dict[str, 
         "tags": [one.tag],
         **described,
         "security": _security(one),
-        "parameters": [*_path_parameters(one), *(_reference_or_parameter(parameter) for parameter in one.parameters)],
+        "parameters": [
+            *_path_parameters(one),
+            *([{"$ref": "#/components/parameters/idempotency_key"}] if one.is_keyed else []),
+            *(_reference_or_parameter(parameter) for parameter in one.parameters),
+        ],
         **body,
         "responses": {**_answers(one, schemas), **_problems(one, responses)},
     }
@@ -169,6 +188,8 @@ def _answers(one: Operation, schemas: Mapping[int, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": one.texts[0], "content": content}
     if any(parameter is PAGE[1] for parameter in one.parameters):
         answer["headers"] = {"Link": {"description": "The next page, with rel=next.", "schema": {"type": "string"}}}
+    if one.is_keyed:
+        answer["headers"] = {idempotency.REPLAYED_HEADER: REPLAYED}
     statuses = (one.status, 200) if one.status == 201 else (one.status,)
     return {str(status): answer for status in statuses}
 
@@ -178,6 +199,8 @@ def problems_of(one: Operation) -> list[ProblemType]:
     found = [INTERNAL_ERROR, DATABASE_UNAVAILABLE, *map(problem_of, one.errors)]
     if not one.ignores_parameters and one.template != "/live":
         found.append(problem_of(errors.RequestInvalid))
+    if one.is_keyed:
+        found += map(problem_of, (errors.IdempotencyKeyInUse, errors.IdempotencyKeyReused))
     if one.scopes:
         found += map(problem_of, (errors.BadCredentials, errors.ScopeMissing, errors.MemoryExhausted))
         found += map(problem_of, (errors.LedgerReadsTooMany, errors.RebuildDue))

@@ -57,6 +57,7 @@ WRITES: dict[str, tuple[str, str | None]] = {
     ),
     "ledger.cosignatures": ("", None),  # signed by witnesses, whose keys the verifier names
     "ledger.logs": ("", None),  # a name that no signed head has
+    "ledger.idempotent_answers": ("", None),  # an answer to a repeated request
     "ledger.seal_problems": ("", None),  # a message for the operator of the service
     "projections.generations": ("", None),  # disposable: `loyalty rebuild` makes it again
     "generation_1.*": ("UPDATE accounts SET available = 4711", None),

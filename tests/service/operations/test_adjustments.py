@@ -93,10 +93,13 @@ async def test_an_adjustment_is_made_once_however_often_it_is_asked_for(dsn: str
 
         assert [(status, one["outcome"], one["position"]) for status, one in answers] == [
             (201, "appended", 4),
-            (200, "duplicate", 4),
-            (200, "duplicate", 4),
-        ]
-        assert (other[0], other[1]["type"]) == (422, "/v1/errors/adjustment-differs")
+        ] * 3
+        assert (other[0], other[1]["type"]) == (422, "/v1/errors/idempotency-key-reused")
+        named_by_id = {"id": "case-4711", **WORDS}
+        repeated = await post(acme, admin, f"{ACCOUNT}/adjustments", {"points": "-12.5", **named_by_id})
+        differing = await post(acme, admin, f"{ACCOUNT}/adjustments", {"points": 7, **named_by_id})
+        assert (repeated[0], repeated[1]["outcome"], repeated[1]["position"]) == (200, "duplicate", 4)
+        assert (differing[0], differing[1]["type"]) == (422, "/v1/errors/adjustment-differs")
         assert (await acme.ask_now(ACCOUNT))["available"] == "957.5"
 
         backs = [await post(acme, admin, f"{ACCOUNT}/adjustments/case-4711/reversal", WORDS) for _ in range(2)]

@@ -6,7 +6,7 @@ CREATE TABLE ledger.idempotent_answers (
     request_hash bytea NOT NULL,  -- keyed hash of the method, the path, the parameters and the body
     answered_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     status       smallint NOT NULL,
-    body         bytea NOT NULL,
+    body         bytea NOT NULL,  -- encrypted under the master key
     PRIMARY KEY (ledger_id, key_hash)
 );
 SELECT ledger.make_append_only('ledger.idempotent_answers');

@@ -4,6 +4,8 @@
 2. An answer that is stored under the key is sent again, if the request is the same.
 3. Otherwise the change is made. Its answer is stored for ever, as event keys are. An error is not stored.
 
+Answers are encrypted under the master key, because some hold the secret of an endpoint.
+
 If the process ends between the change and the storing of its answer, a repeated request makes the change again. Each
 operation makes its own checks then: an adjustment or a reversal of the same id is made once, a month is closed once.
 """
@@ -69,11 +71,13 @@ async def answer_once(request: web.Request, ledger_id: int, handler: Handler) ->
         if stored is not None:
             if stored["request_hash"] != keyed.request_hash:
                 raise IdempotencyKeyReused
-            return stored_response(stored["body"], stored["status"], {REPLAYED_HEADER: "true"})
+            body = context.master_key.decrypt(stored["body"], keyed.key_hash)
+            return stored_response(body, stored["status"], {REPLAYED_HEADER: "true"})
         response = await handler(request)
         assert isinstance(response, web.Response)
         assert isinstance(response.body, bytes)
-        await connection.execute(STORE_ANSWER, *keyed, response.status, response.body)
+        encrypted = context.master_key.encrypt(response.body, keyed.key_hash)
+        await connection.execute(STORE_ANSWER, *keyed, response.status, encrypted)
         return response
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from ledger.store.read import tail
 from service.server.routes import OPERATIONS
+from service.settings import Settings
 from tests.service.api.test_generations import admin_of, rebuilt
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import issued, merged, samples
@@ -15,6 +16,7 @@ from tests.support.payloads import issued, merged, samples
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 AUTHOR = {"author": "Jane Roe", "reason": "Ann showed her receipt"}
 TERMS = {"effective_from": "2023-11-01", "time_zone": "UTC", "expiry": {"rule": "fixed", "days": 30}}
+RECEIVER = "http://127.0.0.1:9/hook"  # nothing listens there
 PARKED = "/v1/reconciliation/parked/retry"
 KEYED = {operation.operation_id for operation in OPERATIONS if operation.is_keyed}
 
@@ -38,11 +40,19 @@ CHANGES: Mapping[str, Change] = {
     "post_reopen": Change("/v1/periods/2023-11/reopen", None),
     "erase_customer": Change("/v1/customers/capillary:9001:1/erasure", {"reason": "asked"}, {"reason": "by letter"}),
     "retry_parked": Change(PARKED, {}, {"subject_kind": "account"}),
+    "create_endpoint": Change("/v1/endpoints", {"url": RECEIVER}, {"url": RECEIVER, "label": "x"}),
+    "send_test_message": Change("/v1/endpoints/{endpoint}/test", None),
+    "rotate_secret": Change("/v1/endpoints/{endpoint}/rotate", None),
+    "settle_secret": Change("/v1/endpoints/{endpoint}/settle", None),
+    "disable_endpoint": Change("/v1/endpoints/{endpoint}/disable", None),
+    "enable_endpoint": Change("/v1/endpoints/{endpoint}/enable", None),
+    "replay_messages": Change("/v1/endpoints/{endpoint}/replay", {"after": 0}, {"after": 1}),
     "start_rebuild": Change("/v1/generations", {"basis": "facts"}, {"basis": "ledger"}),
     "promote_generation": Change("/v1/generations/{generation}/promote", {}, {"force": True}),
     "roll_back_generation": Change("/v1/generations/rollback", None),
 }
-OF_GENERATIONS = ("start_rebuild", "promote_generation", "roll_back_generation")
+OF_GENERATIONS = ("promote_generation", "roll_back_generation", "start_rebuild")
+OF_ENDPOINTS = [name for name, change in CHANGES.items() if change.path.startswith("/v1/endpoints")]
 
 
 class Answer(NamedTuple):
@@ -90,7 +100,7 @@ async def test_a_repeated_change_gets_the_first_answer_and_changes_nothing(dsn: 
         items = (await acme.ask_now("/v1/order-items", refund="due"))["items"]
 
         for name, change in CHANGES.items():
-            if name not in OF_GENERATIONS:
+            if name not in (*OF_GENERATIONS, *OF_ENDPOINTS):
                 await send_twice(acme, admin, name, change._replace(path=change.path.format(item=items[0]["id"])))
                 await acme.ask_now("/v1/projections")
 
@@ -102,9 +112,28 @@ async def test_a_repeated_change_of_generations_gets_the_first_answer(dsn: str) 
         await acme.ask_now("/v1/projections")
         generation = (await rebuilt(acme, admin))["generation"]
 
-        for name in ("promote_generation", "roll_back_generation", "start_rebuild"):
+        for name in OF_GENERATIONS:
             change = CHANGES[name]
             await send_twice(acme, admin, name, change._replace(path=change.path.format(generation=generation)))
+
+
+async def test_a_repeated_change_of_endpoints_gets_the_first_answer_and_no_secret_is_stored_in_the_clear(
+    dsn: str,
+) -> None:
+    async with serving(dsn, "acme", settings=Settings(outgoing_networks="127.0.0.0/8")) as [acme]:
+        admin = await admin_of(dsn, acme)
+        await acme.deliver(issued("a", 0, 1, 300))
+        endpoint = (await send(acme, admin, "/v1/endpoints", {"url": RECEIVER}, "first")).body
+
+        for name in OF_ENDPOINTS:
+            change = CHANGES[name]
+            path = change.path.format(endpoint=endpoint["endpoint_id"])
+            await send_twice(acme, admin, name, change._replace(path=path))
+
+        async with acme.database() as connection:
+            stored = [row[0] for row in await connection.fetch("SELECT body FROM ledger.idempotent_answers")]
+        assert len(stored) == 1 + len(OF_ENDPOINTS)
+        assert not [body for body in stored if endpoint["secret"].encode() in body or b"whsec_" in body]
 
 
 async def test_an_answer_is_repeated_after_a_restart_and_not_to_another_ledger(dsn: str) -> None:

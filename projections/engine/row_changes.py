@@ -77,8 +77,11 @@ def _diff_rows(table: Table, changes: Sequence[SubjectChange]) -> tuple[list[Row
         if not old_rows:
             added += [(subject, row) for row in rows]
             continue
-        old_by_key = {key_of(row): row for row in old_rows}
+        same = {id(row) for row in rows}.intersection(map(id, old_rows))  # rows that were not built again
+        old_by_key = {key_of(row): row for row in old_rows if id(row) not in same}
         for row in rows:
+            if id(row) in same:
+                continue
             key = key_of(row)
             old = old_by_key.pop(key, None)
             if old is None:

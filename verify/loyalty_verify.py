@@ -69,8 +69,8 @@ COLUMNS = {
     "opening unseen lifetime issued converted redeemed expired lapsed reversed sent received in_transit held merged "
     "adjusted claimed claimed_at drift missing drift_since agreed_at lifetime_claimed expired_early expired_early_at "
     "expiry_claimed expiry_claimed_on incomplete contested last_at",
-    "lots": "subject account_id programme unit lot_id origin points remaining redeemed sent removed expired returned "
-    "expires_on lapses_at earned_at promotion bill bill_number asserted rule",
+    "lots": "subject lot_id origin points earned_at remaining expires_on lapses_at promotion bill bill_number redeemed "
+    "sent removed expired returned asserted rule account_id programme unit",
     "statement": "subject account_id line occurred_at kind points balance promised claimed drift reference untied "
     "repeated report_excess postings",
 }

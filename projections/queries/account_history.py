@@ -2,6 +2,7 @@
 
 1. Rows of holders without later changes are read as stored.
 2. Holders that later events changed are folded again from the facts known at the position. Normally they are few.
+   So are holders whose rows still wait for new terms of their programme.
 3. Memory does not grow with the ledger. All reads use one database snapshot.
 """
 
@@ -13,6 +14,7 @@ from ledger.background import give_way
 from ledger.database import Connection
 from projections.accounts import ACCOUNTS
 from projections.engine.groups import connected_components, groups_of
+from projections.engine.parked import TERMS_REASON
 from projections.queries.as_of import AsOf, KnownSubject, fold_known, load_known
 from projections.queries.holder_history import AccountHistory, HistoryLine, HolderHistory, LotHistory
 from projections.queries.policies_as_of import resolve_as_of
@@ -40,6 +42,11 @@ HOLDERS_OF = """
 HAS_LATER_FACTS = """
     SELECT EXISTS (SELECT FROM facts WHERE ledger_id = $1 AND subject_kind = 'account' AND subject = ANY ($2)
                       AND position > $3)
+"""
+# Of all holders, if none is named.
+WAITS_FOR_TERMS = """
+    SELECT EXISTS (SELECT FROM subjects WHERE ledger_id = $1 AND subject_kind = 'account' AND parked = $2
+                      AND ($3::text IS NULL OR subject = $3))
 """
 TERMS_SINCE = """
     SELECT DISTINCT subject FROM facts WHERE ledger_id = $1 AND subject_kind = 'programme' AND position > $2
@@ -91,6 +98,7 @@ async def _unchanged_or_changed(
         for group in changed.groups:
             yield group
     joined = {row["root"] for row in await connection.fetch(MERGED_ROOTS, ledger_id)} if position is not None else set()
+    some_wait = await _wait_for_terms(connection, ledger_id)
     count = 0
     async for subject, history in _read_stored(connection, ledger_id):
         count += 1
@@ -99,10 +107,12 @@ async def _unchanged_or_changed(
         members = await _members(connection, ledger_id, subject) if subject in joined else [subject]
         if not changed.holders.isdisjoint(members):
             continue  # the holder belongs to one of the changed groups
-        if position is None or not await _has_changed(connection, ledger_id, history, members, changed, position):
-            yield history
-        else:
+        if (some_wait and await _wait_for_terms(connection, ledger_id, subject)) or (
+            position is not None and await _has_changed(connection, ledger_id, history, members, changed, position)
+        ):
             yield members
+        else:
+            yield history
 
 
 class _Changes(NamedTuple):
@@ -156,6 +166,11 @@ async def _holders_with_other_policy(
     rows = await connection.fetch(HOLDERS_OF, ledger_id, sorted(difference.removed))
     added = {fact.subject for fact, _ in difference.added if fact.subject_kind == ACCOUNTS.subject}
     return sorted(added.union(row["subject"] for row in rows).difference(besides))
+
+
+async def _wait_for_terms(connection: Connection, ledger_id: int, subject: str | None = None) -> bool:
+    """Return True if a holder, or any holder, has rows from before terms that are still being applied."""
+    return bool(await connection.fetchval(WAITS_FOR_TERMS, ledger_id, TERMS_REASON, subject))
 
 
 async def _members(connection: Connection, ledger_id: int, root: str) -> Sequence[str]:

@@ -9,6 +9,7 @@ from projections.engine import advance, programme_terms, promotion, retry
 from projections.engine.digest import compute_digest
 from projections.engine.parked import TERMS_REASON, list_parked
 from projections.engine.worker import catch_up
+from projections.queries.account_history import histories, snapshot
 from projections.rebuild import rebuild
 from projections.rebuild.verify_rows import check_rows
 from tests.properties.test_terms import terms_set
@@ -48,6 +49,15 @@ async def test_holders_wait_with_the_figures_from_before_the_terms(connection: C
         (SUBJECTS[0], "2023-11-24"), (SUBJECTS[1], None), (SUBJECTS[2], None), (SUBJECTS[3], None),
     ]  # fmt: skip
     assert (await check_rows(connection, ledger)).wrong == []
+
+
+@pytest.mark.usefixtures("waiting")
+async def test_finance_reports_apply_the_terms_at_once(connection: Connection, ledger: Ledger) -> None:
+    async with snapshot(connection):
+        found = [history async for history in histories(connection, ledger.ledger_id, None)]
+
+    lots = {lot.lot_id: lot for history in found for lot in history.lots.values()}.values()
+    assert [lot.lapses_at is not None for lot in lots] == [True] * 4
 
 
 @pytest.mark.usefixtures("waiting")

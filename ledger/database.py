@@ -19,7 +19,6 @@ from ledger.locks import GENERATION_READERS
 CONNECT_SECONDS_MAX = 5.0  # for all hosts of the DSN together
 CLOSE_SECONDS_MAX = 2.0
 STATEMENT_SECONDS_MAX = 600.0  # for batch work: an index of a large table takes minutes
-READ_SECONDS_MAX = 15.0  # for a statement on the pools that requests use
 # Socket options that detect a vanished peer within about 12 seconds. Causes are a firewall that dropped the connection,
 # or a host that failed over.
 KEEPALIVE = {
@@ -67,6 +66,7 @@ SET_SEARCH_PATH = """
 READS_ACTIVE = """
     SELECT current_setting('search_path') = (SELECT schema_name FROM projections.generations WHERE state = 'active')
 """
+HAS_SEVERAL_SERVERS = "SELECT to_regproc('pg_catalog.citus_relation_size') IS NOT NULL"
 LEAVE_GENERATION = "SELECT pg_advisory_unlock_shared($1, $2)"
 NO_GENERATIONS = (  # before the migration, or for a role without rights on projections
     asyncpg.UndefinedTableError,
@@ -87,11 +87,12 @@ class Session(asyncpg.Connection):  # type: ignore[misc]  # it comes without typ
     it notices that the client is gone.
     """
 
-    __slots__ = ("_is_ending", "_sound_until", "follows_active")
+    __slots__ = ("_is_ending", "_sound_until", "follows_active", "several_servers")
 
     def __init__(self, protocol: Any, transport: Any, *more: Any, **options: Any) -> None:
         self._is_ending = False
         self.follows_active = False  # True if the session is to be replaced after a promotion
+        self.several_servers: bool | None = None  # see has_several_servers
         self._sound_until = 0.0  # of time.monotonic()
         super().__init__(protocol, transport, *more, **options)
         keep_alive(transport.get_extra_info("socket"))
@@ -131,6 +132,25 @@ class Session(asyncpg.Connection):  # type: ignore[misc]  # it comes without typ
         reported = (getattr(settings, name, "off") for name in ("default_transaction_read_only", "in_hot_standby"))
         return "on" in reported
 
+    async def copy_records_to_table(self, table_name: str, **options: Any) -> str:
+        """Copy rows to a table. With several servers, the error of a refused row has its own class, as on one server.
+
+        A server of ledgers reports each refusal of a COPY as an internal error. INSERTs report the true one.
+        """
+        if not await has_several_servers(self) or not self.is_in_transaction():
+            return str(await super().copy_records_to_table(table_name, **options))
+        records = list(options.pop("records"))
+        try:
+            async with self.transaction():
+                return str(await super().copy_records_to_table(table_name, records=records, **options))
+        except asyncpg.InternalServerError:
+            columns = options["columns"]
+            names = ", ".join(f'"{column}"' for column in columns)
+            values = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+            table = f"{options['schema_name']}.{table_name}" if options.get("schema_name") else table_name
+            await self.executemany(f"INSERT INTO {table} ({names}) VALUES ({values})", records)  # noqa: S608
+            return f"COPY {len(records)}"
+
     def _process_log_message(self, fields: dict[str, str], last_query: str) -> None:
         """End the connection if a commit may not be replicated: its outcome is unknown, not a success."""
         if fields.get("R") == REPLICATION_WAIT:
@@ -169,6 +189,20 @@ def keep_alive(raw: socket.socket | None) -> None:
                 raw.setsockopt(level, option, value)
 
 
+async def has_several_servers(connection: Connection) -> bool:
+    """Return True if PostgreSQL has the extension that distributes ledgers over servers. Asked once a session.
+
+    Then settings of the session do not reach other servers, and some statements over all ledgers are not possible.
+    """
+    session = getattr(connection, "_con", connection)  # a pool lends a proxy of it
+    known: bool | None = getattr(session, "several_servers", None)
+    if known is None:
+        known = bool(await connection.fetchval(HAS_SEVERAL_SERVERS))
+        if isinstance(session, Session):
+            session.several_servers = known
+    return known
+
+
 def server_settings(role: str | None, statement_seconds: float, **more: str) -> dict[str, str]:
     """Return the settings of every session. With `role`, a role of migrations/roles.sql, it has the rights of that
     role.
@@ -178,6 +212,8 @@ def server_settings(role: str | None, statement_seconds: float, **more: str) -> 
         "timezone": "UTC",
         "application_name": "loyalty",
         "statement_timeout": f"{statement_seconds * 1000:.0f}",
+        "citus.propagate_set_commands": "local",  # SET LOCAL reaches the servers of ledgers. No effect without Citus
+        "citus.override_table_visibility": "off",  # hiding shards makes each look at the catalogue 200 times slower
         **({"role": role} if role else {}),
         **more,
     }
@@ -242,23 +278,6 @@ async def open_session(dsn: str, **options: Any) -> Session:
     raise AssertionError("a DSN names at least one host")
 
 
-class ConfinedSession(Session):
-    """A connection that reads one ledger at a time: row-level security hides the rows of all others."""
-
-    __slots__ = ("confined_to",)
-
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
-        self.confined_to: int | None = None
-
-    async def confine(self, ledger_id: int) -> None:
-        """Confine the session to a ledger. A second round trip only if it was confined to another one."""
-        if self.confined_to != ledger_id:
-            self.confined_to = None
-            await self.execute(f"SET app.ledger = '{int(ledger_id)}'")
-            self.confined_to = ledger_id
-
-
 async def enter_generation(connection: Connection, generation: int | None = None) -> int | None:
     """Make unqualified names mean the tables of a generation, by default the active one, until the connection is
     closed.
@@ -279,38 +298,3 @@ async def enter_generation(connection: Connection, generation: int | None = None
         if await connection.fetchval(SET_SEARCH_PATH, entered):
             return entered
         await connection.fetchval(LEAVE_GENERATION, GENERATION_READERS, entered)  # dropped meanwhile
-
-
-async def open_pool(dsn: str, *, size: int, generation: int, role: str | None = None) -> Pool:
-    """Open a pool of up to `size` connections that read one generation; `role` as in `connect`.
-
-    Work on it may change no setting of the session except the confinement to a ledger. So a connection is returned
-    without a reset, which would be a second round trip for every request. Raises InvalidSchemaNameError if the
-    generation is gone.
-    """
-
-    async def enter(connection: Connection) -> None:
-        if await enter_generation(connection, generation) is None:
-            raise asyncpg.InvalidSchemaNameError(f"generation {generation} is gone")
-
-    pool: Pool = await asyncpg.create_pool(
-        dsn,
-        min_size=0,
-        max_size=size,
-        connect=open_session,
-        command_timeout=READ_SECONDS_MAX,
-        init=enter,
-        reset=_keep,
-        connection_class=ConfinedSession,
-        server_settings=server_settings(role, READ_SECONDS_MAX),
-    )
-    try:
-        async with pool.acquire():  # so that an error is raised here
-            return pool
-    except BaseException:
-        pool.terminate()
-        raise
-
-
-async def _keep(_connection: Connection) -> None:
-    """Return a connection to the pool without a reset."""

@@ -21,7 +21,16 @@ DISTRIBUTED_TABLES = (
     "ledger.personal_keys",
     "ledger.seal_problems",
     "ledger.tiles",
+    "outgoing.attempts",
+    "outgoing.cursors",
+    "outgoing.notices",
 )
-REFERENCE_TABLES = ("ledger.api_keys", "ledger.connections", "ledger.ledgers", "ledger.public_logs")
+REFERENCE_TABLES = (
+    "ledger.api_keys",
+    "ledger.connections",
+    "ledger.ledgers",
+    "ledger.public_logs",
+    "outgoing.endpoints",
+)
 LOCAL_TABLES = ("projections.generations", "public.alembic_version")
 LOCAL_TABLES_OF_GENERATION = ("filled_by", "parts", "refused")

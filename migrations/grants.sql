@@ -11,7 +11,9 @@ GRANT EXECUTE ON FUNCTION ledger.append, ledger.ensure_person_keys, ledger.erasu
 
 -- projector: reads the events, and owns the projections.
 GRANT SELECT ON ledger.ledgers, ledger.events TO loyalty_projector;
-GRANT EXECUTE ON FUNCTION ledger.enable_tenant_isolation, ledger.grant_generation_access TO loyalty_projector;
+GRANT EXECUTE ON FUNCTION ledger.enable_tenant_isolation, ledger.grant_generation_access, ledger.is_distributed,
+    ledger.distribute_table, ledger.distribute_generation TO loyalty_projector;
+GRANT EXECUTE ON FUNCTION ledger.is_distributed TO loyalty_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON projections.generations TO loyalty_projector;
 
 -- reader: answers callers, one ledger at a time by row-level security; writes the access log.
@@ -28,7 +30,8 @@ GRANT EXECUTE ON FUNCTION ledger.erase_person TO loyalty_eraser;
 -- service: a member of the four above. Beyond them it configures ledgers and signs checkpoints. It cannot change or
 -- remove an event.
 GRANT EXECUTE ON FUNCTION ledger.append, ledger.erase_person, ledger.log_access, ledger.key_labels, ledger.lock,
-    ledger.wait_for_appends TO loyalty_service;
+    ledger.wait_for_appends, ledger.undistributed, ledger.functions_of_one_ledger, ledger.roles_between_servers
+    TO loyalty_service;
 GRANT SELECT ON ledger.events, ledger.personal, ledger.personal_keys, ledger.personal_index, ledger.erasures,
     ledger.access TO loyalty_service;
 GRANT SELECT, INSERT ON ledger.ledgers, ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints,

@@ -1,6 +1,7 @@
 -- The roles: one for each kind of work. grants.sql lists their rights.
 --
--- The first revision runs this file, and so does `loyalty roles apply`, at any time: it only adds. No role can log in.
+-- The first revision runs this file, and so does `loyalty roles apply`, at any time: it only adds. No role can log in,
+-- except between the servers of distributed ledgers.
 -- Make a login role a member of the roles whose work it does.
 
 DO $$

@@ -50,6 +50,7 @@ TOO_POWERFUL = """
 """
 
 
+HIDE_SHARDS = "SELECT set_config('citus.override_table_visibility', 'on', false)"
 MAY_CHANGE = ("api_keys", "connections", "public_logs")  # within the limits of their triggers
 
 
@@ -57,6 +58,7 @@ async def check_role(dsn: str) -> None:
     """Raise RoleTooPowerful if the role of the connection could change or remove stored events."""
     connection = await connect(dsn)
     try:
+        await connection.execute(HIDE_SHARDS)
         why = await connection.fetchval(TOO_POWERFUL, MAY_CHANGE)
         if why:
             raise RoleTooPowerful(await connection.fetchval("SELECT current_user"), why)

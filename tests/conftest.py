@@ -22,6 +22,7 @@ from ledger.database import connect
 from ledger.store.registry import Ledger, create_ledger
 from projections.engine import generations
 from service.embedded.server import EmbeddedPostgres
+from tests.support import citus
 
 SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 # The suite draws the same examples each time, so that it is red for a change only; "deep" draws new ones.
@@ -74,7 +75,14 @@ async def dsn(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def fresh_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
-    """Make a fresh database, and drop it afterwards. Modules whose tests share one database call it in a fixture."""
+    """Make a fresh database, and drop it afterwards. Modules whose tests share one database call it in a fixture.
+
+    If LOYALTY_TEST_CITUS names a cluster, the database is one of its: its ledgers are distributed.
+    """
+    if citus.SERVERS:
+        async with citus.fresh_database() as fresh:
+            yield fresh
+        return
     name = f"t_{secrets.token_hex(8)}"
     maker = await asyncpg.connect(postgres.dsn())
     try:

@@ -7,10 +7,10 @@ from ledger.database import Connection
 
 RECORD_ACCESS = "SELECT ledger.log_access($1, $2, $3, $4)"
 ACCESSES_AFTER = """
-    SELECT a.access, a.at, a.key_id, nullif(k.label, '') AS label, a.what, a.why
-      FROM ledger.access a LEFT JOIN ledger.key_labels() k USING (key_id)
-     WHERE a.ledger_id = $1 AND a.access > $2 ORDER BY a.access LIMIT $3
+    SELECT access, at, key_id, what, why FROM ledger.access
+     WHERE ledger_id = $1 AND access > $2 ORDER BY access LIMIT $3
 """
+KEY_LABELS = "SELECT key_id, label FROM ledger.key_labels()"  # not joined: the rows may stand on another server
 
 
 class AccessRecord(NamedTuple):
@@ -31,4 +31,6 @@ async def record_access(connection: Connection, ledger_id: int, key_id: str, wha
 
 async def accesses_after(connection: Connection, ledger_id: int, after: int, limit: int) -> list[AccessRecord]:
     """List the accesses after a number, oldest first."""
-    return [AccessRecord(*row) for row in await connection.fetch(ACCESSES_AFTER, ledger_id, after, limit)]
+    rows = await connection.fetch(ACCESSES_AFTER, ledger_id, after, limit)
+    labels = {row["key_id"]: row["label"] or None for row in await connection.fetch(KEY_LABELS)} if rows else {}
+    return [AccessRecord(number, at, key_id, labels.get(key_id), what, why) for number, at, key_id, what, why in rows]

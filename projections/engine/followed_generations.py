@@ -7,14 +7,14 @@ a while. So a ledger that cannot be read delays no other.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 from ledger.background import LogThrottle, RetryPauses, keep_connected
-from ledger.database import CONNECTION_LOST, Connection, Session, connect, enter_generation
+from ledger.database import CONNECTION_LOST, Connection, Session, connect, enter_generation, has_several_servers
 from ledger.store.ledger_rounds import is_away
 from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
-from ledger.store.registry import list_ledgers
+from ledger.store.registry import Ledger, list_ledgers
 from projections.engine import advance, generations
 from projections.engine.binary_codecs import register_binary_codecs
 from projections.engine.cache import SubjectCache
@@ -23,8 +23,9 @@ from projections.engine.progress import ProjectionProgress
 
 RETRY_SECONDS = 1.0
 STATEMENT_SECONDS_MAX = 60.0  # of any statement: each reads or writes the facts or rows of one batch
-POSITIONS_SECONDS_MAX = 3.0  # for the statement over all ledgers
-POSITION_SECONDS_MAX = 1.0  # for the statement of one ledger
+POSITIONS_SECONDS_MAX = 2.0  # for the statement over all ledgers
+POSITION_SECONDS_MAX = 0.5  # for the statement of one ledger
+READERS = 8  # connections that read ledgers one by one
 ONE_BY_ONE_SECONDS = 30.0  # after the statement over all ledgers has failed
 UNREACHABLE_SECONDS_MAX = 60.0  # between two tries of a ledger that cannot be read
 
@@ -37,6 +38,13 @@ READ_POSITIONS = """
                           ORDER BY position DESC LIMIT 1) e ON true
      WHERE (l.ledger_id - 1) % $2 = $1 - 1
      ORDER BY l.ledger_id
+"""
+# The same of ledgers with a checkpoint, for a database of several servers. Each server reads its own ledgers.
+READ_POSITIONS_ON_SERVERS = """
+    SELECT c.ledger_id, c.position, coalesce(e.position, 0) AS tail FROM checkpoints c
+      LEFT JOIN LATERAL (SELECT position FROM ledger.events WHERE ledger_id = c.ledger_id
+                          ORDER BY position DESC LIMIT 1) e ON true
+     WHERE (c.ledger_id - 1) % $2 = $1 - 1
 """
 READ_POSITION = """
     SELECT $1::int, coalesce((SELECT position FROM checkpoints WHERE ledger_id = $1), 0),
@@ -107,20 +115,26 @@ class FollowedGenerations:
         if number in self._opened and self._opened[number].connection.is_closed():
             await self.close(number)
         if number not in self._opened:
-            session = await connect(self._dsn, search_path="pg_catalog", statement_seconds=STATEMENT_SECONDS_MAX)
-            try:
-                entered = await enter_generation(session, number)
-                if entered is not None:
-                    await advance.set_idle_in_transaction_timeout(session)
-                    await register_binary_codecs(session)
-            except BaseException:
-                session.terminate()
-                raise
-            if entered is None:
-                await session.close()
+            session = await self._open_session(number)
+            if session is None:
                 return None
             self._opened[number] = FollowedGeneration(number, session, SubjectCache())
         return self._opened[number]
+
+    async def _open_session(self, number: int) -> Session | None:
+        session = await connect(self._dsn, search_path="pg_catalog", statement_seconds=STATEMENT_SECONDS_MAX)
+        try:
+            entered = await enter_generation(session, number)
+            if entered is not None:
+                await advance.set_idle_in_transaction_timeout(session)
+                await register_binary_codecs(session)
+        except BaseException:
+            session.terminate()
+            raise
+        if entered is None:
+            await session.close()
+            return None
+        return session
 
     def leave(self, number: int) -> None:
         """Leave a generation's connection and cache to the caller. The next `open` opens others."""
@@ -136,8 +150,7 @@ class FollowedGenerations:
         else:
             try:
                 async with asyncio.timeout(POSITIONS_SECONDS_MAX):
-                    rows = await self._opened[number].connection.fetch(READ_POSITIONS, *self._share)
-                positions = [LedgerPosition(*row) for row in rows]
+                    positions = await self._read_together(self._opened[number].connection)
             except CONNECTION_LOST as error:
                 if not isinstance(error, TimeoutError) and not is_away(error):
                     raise
@@ -148,28 +161,54 @@ class FollowedGenerations:
             await self._progress.publish(number, ledger_id, position)
         return positions
 
+    async def _read_together(self, connection: Session) -> list[LedgerPosition]:
+        """Read the position of each ledger of the share by one statement."""
+        if not await has_several_servers(connection):
+            return [LedgerPosition(*row) for row in await connection.fetch(READ_POSITIONS, *self._share)]
+        found = {
+            row[0]: LedgerPosition(*row) for row in await connection.fetch(READ_POSITIONS_ON_SERVERS, *self._share)
+        }
+        for ledger in self._share.select(await list_ledgers(connection)):
+            if ledger.ledger_id not in found:
+                row = await connection.fetchrow(READ_POSITION, ledger.ledger_id)
+                assert row is not None
+                found[ledger.ledger_id] = LedgerPosition(*row)
+        return [found[ledger_id] for ledger_id in sorted(found)]
+
     async def _read_one_by_one(self, number: int) -> list[LedgerPosition]:
-        """Read the position of each ledger. A ledger that cannot be read is tried again after a pause."""
+        """Read the position of each ledger by itself. A ledger that cannot be read is tried again after a pause."""
         followed = await self.open(number)
         ledgers = [] if followed is None else self._share.select(await list_ledgers(followed.connection))
-        positions = []
-        for ledger in ledgers:
-            followed = await self.open(number)
-            if followed is None or not self._unreachable.is_over((number, ledger)):
-                continue
-            try:
-                async with asyncio.timeout(POSITION_SECONDS_MAX):
-                    row = await followed.connection.fetchrow(READ_POSITION, ledger.ledger_id)
+        due = iter([ledger for ledger in ledgers if self._unreachable.is_over(ledger)])
+        readers = [self._read_next(number, due) for _ in range(min(READERS, len(ledgers)))]
+        return sorted(position for positions in await asyncio.gather(*readers) for position in positions)
+
+    async def _read_next(self, number: int, due: Iterator[Ledger]) -> list[LedgerPosition]:
+        """Read the positions of ledgers until none is due, on a connection of its own."""
+        positions: list[LedgerPosition] = []
+        session: Session | None = None
+        try:
+            for ledger in due:
+                if session is None or session.is_closed():
+                    session = await self._open_session(number)
+                if session is None:
+                    break
+                try:
+                    async with asyncio.timeout(POSITION_SECONDS_MAX):
+                        row = await session.fetchrow(READ_POSITION, ledger.ledger_id)
+                except CONNECTION_LOST as error:
+                    if not isinstance(error, TimeoutError) and not is_away(error):
+                        raise
+                    self._unreachable.start(ledger)
+                    self._faults.error(ledger, "ledger %s cannot be reached: %s", ledger.name, type(error).__name__)
+                    continue
                 assert row is not None
                 positions.append(LedgerPosition(*row))
-            except CONNECTION_LOST as error:
-                if not isinstance(error, TimeoutError) and not is_away(error):
-                    raise
-                self._unreachable.start((number, ledger))
-                self._faults.error(ledger, "ledger %s cannot be reached: %s", ledger.name, type(error).__name__)
-                continue
-            self._unreachable.end((number, ledger))
-            self._faults.recovered(ledger)
+                self._unreachable.end(ledger)
+                self._faults.recovered(ledger)
+        finally:
+            if session is not None:
+                await session.close()
         return positions
 
     async def close(self, *numbers: int) -> None:

@@ -23,7 +23,6 @@ from ledger.gc_tuning import reduced_gc
 from ledger.store.ledger_rounds import is_away
 from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
 from ledger.store.read import tail
-from ledger.store.registry import list_ledgers
 from projections.engine import advance, promotion, store
 from projections.engine.binary_codecs import register_binary_codecs
 from projections.engine.cache import SubjectCache
@@ -38,7 +37,7 @@ RETRY_SECONDS = 1.0
 RETRY_SECONDS_MAX = 60.0  # of a ledger that fails repeatedly
 GENERATION_RETRY_SECONDS = 5.0  # of a generation that is not active, after a failure
 REBUILD_DUE_SECONDS = 300.0  # between two looks at a generation that another version made
-STALL_SECONDS = 3.0  # without a batch; then the next ledgers are advanced beside the ledger
+STALL_SECONDS = 2.0  # without a batch; then the next ledgers are advanced beside the ledger
 STALLED_LEDGERS_MAX = 4  # at once
 HOUSEKEEPING_SECONDS = 5.0  # between two runs of housekeeping: dropped generations, parked subjects, changed policies
 
@@ -50,7 +49,6 @@ class Projector:
 
     def __init__(self, dsn: str, progress: ProjectionProgress, share: LedgerShare = ALL_LEDGERS) -> None:
         self._progress = progress
-        self._share = share
         self._generations = FollowedGenerations(dsn, progress, share)
         self._pauses = RetryPauses(RETRY_SECONDS, RETRY_SECONDS_MAX)
         self._housekeeping = RetryPauses(HOUSEKEEPING_SECONDS, HOUSEKEEPING_SECONDS)
@@ -104,29 +102,30 @@ class Projector:
         followed = await self._generations.open(number)
         if followed is None:
             return False
-        busy = await self._follow_changes(followed)
+        busy = False
         batches_max = BATCHES_PER_LEDGER_MAX if generation.state == "active" else 1
-        for ledger_id, position, end in await self._generations.read_positions(number):
+        positions = await self._generations.read_positions(number)
+        if self._housekeeping.is_due(number):
+            self._refolding[number] = {ledger_id for ledger_id, _, _ in positions}
+        waiting = self._refolding.setdefault(number, set())
+        for ledger_id, position, end in positions:
             key = (number, ledger_id)
-            if position < end and key not in self._stalled and self._pauses.is_over(key):
-                busy = await self._advance_ledger(number, ledger_id, batches_max) or busy
+            if key in self._stalled or not self._pauses.is_over(key):
+                continue
+            if ledger_id in waiting:
+                if await self._work_on_ledger(number, ledger_id, 0):
+                    busy = True
+                else:
+                    waiting.discard(ledger_id)
+            if position < end and key not in self._stalled:
+                busy = await self._work_on_ledger(number, ledger_id, batches_max) or busy
         return busy
 
-    async def _follow_changes(self, followed: FollowedGeneration) -> bool:
-        """Apply changes of rows that no batch writes, a few subjects in each round. Return True if more wait."""
-        number = followed.number
-        if self._housekeeping.is_due(number):
-            ledgers = self._share.select(await list_ledgers(followed.connection))
-            self._refolding[number] = {ledger.ledger_id for ledger in ledgers}
-        waiting = self._refolding.setdefault(number, set())
-        for ledger_id in sorted(waiting):
-            stalled = (number, ledger_id) in self._stalled
-            if stalled or not await promotion.follow_changes(followed.connection, ledger_id, SUBJECTS_PER_ROUND):
-                waiting.discard(ledger_id)
-        return bool(waiting)
+    async def _work_on_ledger(self, number: int, ledger_id: int, batches_max: int) -> bool:
+        """Advance one ledger by some batches. Return True if there were any. A ledger that stalls is left to a task.
 
-    async def _advance_ledger(self, number: int, ledger_id: int, batches_max: int) -> bool:
-        """Advance one ledger by some batches. Return True if there were any. A ledger that stalls is left to a task."""
+        With 0 batches, apply the changes of its rows that no batch writes, a few subjects. Return True if more wait.
+        """
         followed = await self._generations.open(number)
         if followed is None:
             return False
@@ -162,12 +161,14 @@ class Projector:
             del self._stalled[key]
 
     async def _advance_batches(self, followed: FollowedGeneration, ledger_id: int, batches_max: int) -> bool:
-        """Advance one ledger by some batches. Return True if there were any.
+        """Advance one ledger by some batches, see `_work_on_ledger`. Return True if there were any.
 
         A ledger that fails is retried after a pause, which doubles with each failure. Other ledgers continue.
         """
         batches = 0
         try:
+            if not batches_max:
+                return await promotion.follow_changes(followed.connection, ledger_id, SUBJECTS_PER_ROUND)
             async with contextlib.aclosing(
                 advance.advance_until_current(followed.connection, ledger_id, followed.cache)
             ) as positions:

@@ -17,15 +17,21 @@ from projections.engine.generations import LOCK_GENERATIONS, Generation, is_inco
 from projections.rebuild.compare_rows import compare_generations
 from projections.rebuild.comparison import Comparison
 from projections.rebuild.copy_unselected import copy_unselected
-from projections.rebuild.pipeline import FillResult, Progress, Source, can_resume, fill_generation, no_progress
+from projections.rebuild.pipeline import (
+    HAS_WORK_ITEMS,
+    FillResult,
+    Progress,
+    Source,
+    can_resume,
+    fill_generation,
+    no_progress,
+)
 from projections.rebuild.scope import EVERYTHING, RebuildScope
 
 TAKE_FILLING_LOCK = "SELECT pg_try_advisory_lock($1, $2)"
 RELEASE_FILLING_LOCK = "SELECT pg_advisory_unlock($1, $2)"
-READ_FILL_RESULT = """
-    SELECT sum(position)::bigint, (SELECT count(*) FROM facts) FROM checkpoints
-     WHERE to_regclass('parts') IS NULL HAVING count(*) > 0
-"""  # `parts` is dropped when all work items are done
+COUNT_EVENTS = "SELECT sum(position)::bigint FROM checkpoints"
+COUNT_FACTS = "SELECT count(*) FROM facts"
 MARK_DROPPING = "UPDATE projections.generations SET state = 'dropping' WHERE generation = $1"
 
 
@@ -133,8 +139,10 @@ async def _completed_fill(dsn: str, schema: str) -> FillResult | None:
     """Return the result of a complete fill, if a rebuild was killed after it. None if the fill is not complete."""
     connection = await connect(dsn, search_path=schema)
     try:
-        row = await connection.fetchrow(READ_FILL_RESULT)
-        return None if row is None else FillResult(*row)
+        events = await connection.fetchval(COUNT_EVENTS)
+        if events is None or await connection.fetchval(HAS_WORK_ITEMS):  # they are dropped when all are done
+            return None
+        return FillResult(events, await connection.fetchval(COUNT_FACTS))
     finally:
         await connection.close()
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from ledger.database import Connection
+from ledger.database import Connection, has_several_servers
 from ledger.store.read import conflicting_keys
 from projections.engine.generations import checked_schema_name
 from projections.rebuild.work_items import ConflictingEvents, EventRange, SubjectRange, Work
@@ -17,6 +17,7 @@ from projections.registry import BY_SUBJECT
 EVENTS_PER_ITEM = 20_000
 FACTS_PER_ITEM = 10_000
 PAGES_SAMPLED_MAX = 5_000
+FACTS_PER_PAGE = 20  # about
 
 SizedWork = list[tuple[int, Work]]  # (approximate size, work)
 
@@ -43,15 +44,14 @@ async def partition_subjects(
     sample = defaultdict[tuple[int, str], list[str]](list)
     for ledger_id, subject_kind, subject in sampled:
         sample[ledger_id, subject_kind].append(subject)
-    last_of = dict(ledgers)
-    kinds = await connection.fetch(_kinds_query(facts), list(last_of), list(BY_SUBJECT))
     items: SizedWork = []
-    for ledger_id, subject_kind in kinds:
-        subjects = sample[ledger_id, subject_kind]
-        for low, high in pairwise(["", *_range_starts(subjects, percent), None]):
-            assert low is not None
-            size = int(min(100 / percent * len(subjects), FACTS_PER_ITEM)) or 1
-            items.append((size, SubjectRange(ledger_id, subject_kind, low, high, last_of[ledger_id])))
+    for ledger_id, last in ledgers:
+        for (subject_kind,) in await connection.fetch(_kinds_query(facts), ledger_id, list(BY_SUBJECT)):
+            subjects = sample[ledger_id, subject_kind]
+            for low, high in pairwise(["", *_range_starts(subjects, percent), None]):
+                assert low is not None
+                size = int(min(100 / percent * len(subjects), FACTS_PER_ITEM)) or 1
+                items.append((size, SubjectRange(ledger_id, subject_kind, low, high, last)))
     return items
 
 
@@ -66,7 +66,10 @@ async def subject_bounds(connection: Connection, ledger_id: int) -> list[str]:
 
 async def _sample_subjects(connection: Connection, facts: str) -> tuple[float, list[tuple[int, str, str]]]:
     """Sample the facts as (ledger, subject kind, subject). Also return the sampled share in percent."""
-    pages: float = await connection.fetchval("SELECT pg_relation_size($1::text::regclass) / 8192.0", facts)
+    if await has_several_servers(connection):  # the size of a table on other servers cannot be read in a transaction
+        pages = await connection.fetchval(f"SELECT count(*) FROM {facts}") / FACTS_PER_PAGE  # noqa: S608
+    else:
+        pages = await connection.fetchval("SELECT pg_relation_size($1::text::regclass) / 8192.0", facts)
     percent = min(100.0, 100 * PAGES_SAMPLED_MAX / max(pages, 1))
     query = f"SELECT ledger_id, subject_kind, subject FROM {facts} TABLESAMPLE SYSTEM ($1)"  # noqa: S608
     return percent, [tuple(row) for row in await connection.fetch(query, percent)]
@@ -79,8 +82,8 @@ def _range_starts(subjects: list[str], percent: float) -> list[str]:
 
 
 def _kinds_query(facts: str) -> str:
-    """Compose the query of the subject kinds that ledgers have facts of. It needs one index look-up for each."""
+    """Compose the query of the subject kinds that a ledger has facts of. It needs one index look-up for each."""
     return (
-        "SELECT l.ledger_id, k.kind FROM unnest($1::int[]) l (ledger_id), unnest($2::text[]) k (kind), "  # noqa: S608
-        f"LATERAL (SELECT FROM {facts} f WHERE f.ledger_id = l.ledger_id AND f.subject_kind = k.kind LIMIT 1) one"
+        "SELECT k.kind FROM unnest($2::text[]) k (kind) "  # noqa: S608
+        f"WHERE EXISTS (SELECT FROM {facts} f WHERE f.ledger_id = $1 AND f.subject_kind = k.kind)"
     )

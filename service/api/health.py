@@ -56,13 +56,19 @@ async def ready(request: web.Request) -> web.Response:
             if context.appender.is_in_doubt:
                 await connection.execute(COMMIT)
                 context.appender.is_in_doubt = False
+            unreachable = await context.reachable_ledgers.list_unreachable(connection)
     except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
     if not migrations.is_usable(version):
         raise LedgerUnavailable("the database has the schema of an older version")
     clock_problem = clock.CLOCK.problem()
     return json_response(
-        {"status": "ready", "schema": version, **({} if clock_problem is None else {"clock": clock_problem})}
+        {
+            "status": "ready",
+            "schema": version,
+            **({} if clock_problem is None else {"clock": clock_problem}),
+            **({"unreachable_ledgers": unreachable} if unreachable else {}),
+        }
     )
 
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "backup": Command("backup", "back_up", "Back up the embedded database while it runs."),
     "restore": Command("backup", "restore", "Restore a backup of the embedded database into a new data folder."),
     "migrate": Command("serve", "migrate", "Migrate the ledger's schema to this version."),
+    "spread": Command("serve", "spread", "Distribute the ledgers over the servers of a PostgreSQL with Citus."),
     "doctor": Command("doctor", "doctor", "Examine the installation, and name the remedy of each problem."),
     "ledger": Command("ledgers", "ledgers", "Ledgers: a log for each tenant."),
     "connection": Command("connections", "connections", "Connections: the webhooks that feed a ledger."),

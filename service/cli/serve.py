@@ -1,4 +1,4 @@
-"""loyalty serve, project, dispatch, migrate: long-running processes, and the schema that they need."""
+"""loyalty serve, project, dispatch, migrate, spread: long-running processes, and the schema that they need."""
 
 import asyncio
 import signal
@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 import uvloop
 
+from ledger.database import Connection
 from ledger.gc_tuning import freeze_loaded_objects
 from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
+from projections.engine import generations
 from service.cli.terminal.console import DataOption, JsonOption, show_json, show_note, show_result
-from service.environment import Environment, load_settings, open_environment
+from service.distribution import distribute_ledgers
+from service.environment import Environment, load_settings, open_environment, run_with_connection
 from service.monitoring.logs import configure_logs
 from service.monitoring.opentelemetry_tracer import install_tracer
 from service.postgres_versions import check_version
@@ -163,3 +166,19 @@ def migrate(data: DataOption = None, as_json: JsonOption = False) -> None:
         schema = uvloop.run(environment.migrate())
         done = f"{str(environment)[:1].upper()}{str(environment)[1:]} is at schema {schema}."
         show_result({"database": str(environment), "schema": schema}, done, as_json=as_json)
+
+
+def spread(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Distribute the ledgers over the servers of a PostgreSQL with Citus. Repeat it after each `loyalty migrate`.
+
+    Needs the database's owner with the right to create roles. Import events afterwards: a database with events is
+    refused.
+    """
+
+    async def work(_environment: Environment, connection: Connection) -> list[str]:
+        distributed = await distribute_ledgers(connection)
+        await generations.ensure_active_generation(connection)
+        return distributed
+
+    distributed = run_with_connection(data, work)
+    show_result({"distributed": distributed}, f"Distributed: {', '.join(distributed)}.", as_json=as_json)

@@ -1,6 +1,9 @@
 """Read the gauges of outgoing webhooks: the lag, the failures and the attempts of each endpoint."""
 
-from ledger.database import Connection
+import asyncpg
+
+from ledger.database import Connection, has_several_servers
+from ledger.store.registry import list_ledgers
 from service.monitoring import samples
 from service.monitoring.samples import ENDPOINTS_MAX, Sample
 
@@ -16,11 +19,13 @@ ENDPOINTS = """
                           ORDER BY v.position DESC LIMIT 1) tail ON true
 """
 
+ENDPOINTS_OF_LEDGER = ENDPOINTS.replace("= e.ledger_id", "= $2").replace("ORDER BY", "WHERE ledger_id = $2 ORDER BY", 1)
+
 
 async def read_outgoing_gauges(connection: Connection) -> list[Sample]:
     """Read the gauges of the first ENDPOINTS_MAX endpoints. A disabled endpoint has no lag."""
     found = []
-    for row in await connection.fetch(ENDPOINTS, ENDPOINTS_MAX):
+    for row in await _fetch_endpoints(connection):
         labels = (row["name"], row["endpoint_id"])
         found += [
             Sample(samples.OUTGOING_ATTEMPTS, (*labels, "succeeded"), row["succeeded"]),
@@ -33,3 +38,13 @@ async def read_outgoing_gauges(connection: Connection) -> list[Sample]:
                 Sample(samples.OUTGOING_FAILING, labels, max(0.0, row["failing_seconds"])),
             ]
     return found
+
+
+async def _fetch_endpoints(connection: Connection) -> list[asyncpg.Record]:
+    """Fetch the rows of all endpoints. With several servers, each ledger is asked by itself."""
+    if not await has_several_servers(connection):
+        return list(await connection.fetch(ENDPOINTS, ENDPOINTS_MAX))
+    rows: list[asyncpg.Record] = []
+    for ledger in await list_ledgers(connection):
+        rows += await connection.fetch(ENDPOINTS_OF_LEDGER, ENDPOINTS_MAX - len(rows), ledger.ledger_id)
+    return rows

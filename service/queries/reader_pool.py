@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ledger.database import CONNECTION_LOST, Pool, open_pool
+from ledger.confined_sessions import open_pool
+from ledger.database import CONNECTION_LOST, Pool
 from ledger.errors import LedgerUnavailable
 
 CLOSE_SECONDS_MAX = 5.0

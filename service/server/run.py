@@ -29,6 +29,7 @@ from projections.engine.worker import Projector
 from service.background.attestation_schedule import attest_on_schedule
 from service.background.erased_key_scrubber import scrub_after_erasures
 from service.background.sealer import Sealer
+from service.distribution import check_distribution
 from service.environment import Environment, service_url
 from service.monitoring.instruments import Instruments
 from service.server.app import make_app
@@ -59,6 +60,7 @@ async def check_setup(environment: Environment) -> None:
     if not environment.embedded:
         await check_role(environment.dsn)
     async with environment.connection() as connection:
+        await check_distribution(connection)
         ledgers = await list_ledgers(connection)
         checked = [await check_row_macs(connection, environment.master_key, ledger.ledger_id) for ledger in ledgers]
         if any(one.wrong for one in checked) and not any(one.valid_count for one in checked):
@@ -233,6 +235,7 @@ async def _wait_until_prepared(environment: Environment) -> None:
 
     async def prepare() -> bool:
         async with environment.connection() as connection:
+            await check_distribution(connection)
             await generations.ensure_active_generation(connection)
         return True
 

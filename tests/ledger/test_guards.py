@@ -6,7 +6,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from ledger.database import connect, open_pool
+from ledger.confined_sessions import open_pool
+from ledger.database import connect
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.store import api_keys, registry

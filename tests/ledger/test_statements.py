@@ -22,10 +22,11 @@ MAY_BORROW = {
     "ledger/store/api_keys.py": 1,
     "ledger/store/registry.py": 2,
     "ledger/transparency/public_logs.py": 1,
-    "projections/engine/followed_generations.py": 2,
+    "projections/engine/followed_generations.py": 3,
     "projections/rebuild/copy_facts.py": 2,
-    "projections/rebuild/partition.py": 1,
+    "service/monitoring/outgoing_gauges.py": 3,
     "service/monitoring/position_gauges.py": 10,
+    "service/outgoing/endpoints.py": 1,
 }
 LOCK_OF_LEDGER = re.compile(r"advisory\w*\(1819239276|\bAPPENDS\b")
 COPIED_ROWS = re.compile(r"INSERT INTO ledger\.[^;]*?\bSELECT\b[^;]*?\bFROM ledger\.", re.DOTALL)
@@ -35,11 +36,11 @@ KEYS = """
       FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_class i ON i.oid = x.indexrelid
       JOIN pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[0]
-     WHERE x.indisunique AND n.nspname IN ('ledger', 'generation_1') ORDER BY 1, 2
+     WHERE x.indisunique AND n.nspname IN ('ledger', 'outgoing', 'generation_1') ORDER BY 1, 2
 """
 TABLES = """
     SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relkind = 'r' AND n.nspname IN ('ledger', 'projections', 'public') ORDER BY 1
+     WHERE c.relkind = 'r' AND n.nspname IN ('ledger', 'outgoing', 'projections', 'public') ORDER BY 1
 """
 
 

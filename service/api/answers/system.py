@@ -121,6 +121,9 @@ class Ready(TypedDict):
     status: Literal["ready"]
     schema: str
     clock: NotRequired[str]
+    unreachable_ledgers: NotRequired[
+        Annotated[list[str], Meta(description="Ledgers whose server does not answer, with several servers.")]
+    ]
 
 
 class Info(TypedDict):

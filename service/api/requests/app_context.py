@@ -26,6 +26,7 @@ from service.api.requests.refusals import Refusals
 from service.api.requests.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, WAITING_MAX, RequestShares
 from service.background.appender import Appender
 from service.background.memory_limit import MemoryLimit
+from service.distribution import ReachableLedgers
 from service.monitoring.instruments import Instruments
 from service.parameters import parse_int
 from service.queries.reader_pool import ReaderPool
@@ -69,6 +70,7 @@ class AppContext:
     ) -> None:
         self.dsn = dsn
         self.settings = settings
+        self.reachable_ledgers = ReachableLedgers(dsn)
         self.service_pool = service_pool  # with the service's own rights
         self.reader_pool = reader_pool
         self.master_key = master_key

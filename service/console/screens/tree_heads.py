@@ -17,8 +17,8 @@ HEADS = """
 """
 WITNESSES = """
     SELECT DISTINCT ON (s.witness) s.witness, c.size, s.cosigned_at, s.collected_at
-      FROM ledger.cosignatures s JOIN ledger.checkpoints c USING (ledger_id, checkpoint)
-     WHERE s.ledger_id = $1 ORDER BY s.witness, s.checkpoint DESC
+      FROM ledger.cosignatures s JOIN ledger.checkpoints c USING (checkpoint)
+     WHERE s.ledger_id = $1 AND c.ledger_id = $1 ORDER BY s.witness, s.checkpoint DESC
 """
 HEAD_COLUMNS = (
     PageColumn("size", "Events", "points"),

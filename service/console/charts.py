@@ -3,9 +3,10 @@
 A drawing has its own units and is stretched to the width of the page. So it holds no text.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from service.queries.account_overview import BalanceAt
@@ -13,6 +14,7 @@ from service.queries.account_overview import BalanceAt
 WIDTH, HEIGHT = 1_000, 200
 BAR_WIDTH = 100
 COLUMNS = 1_000  # at most this many steps are drawn: more than a screen has pixels
+POINTS_PER_COLUMN = 4
 LABELS = 4
 SHADES = 4
 
@@ -48,29 +50,29 @@ def step_chart(course: Sequence[BalanceAt], until: datetime) -> StepChart | None
     if top == bottom:
         top = Decimal(1)
 
-    def y(balance: Decimal) -> float:
-        return round(HEIGHT * float((top - balance) / (top - bottom)), 1)
-
-    points = [f"M0 {y(course[0].balance)}"]
-    for x, balance in _thin((WIDTH * (point.at - begins).total_seconds() / span, point.balance) for point in course):
-        points.append(f"H{x:.1f}V{y(balance)}")
+    scale, highest = HEIGHT / float(top - bottom), float(top)
+    times_from = begins.timestamp()
+    places = [
+        (WIDTH * (point.at.timestamp() - times_from) / span, (highest - float(point.balance)) * scale)
+        for point in course
+    ]
+    points = [f"M0 {places[0][1]:.1f}", *(f"H{x:.1f}V{y:.1f}" for x, y in _thin(places))]
     line = f"{''.join(points)}H{WIDTH}"
-    zero = y(Decimal(0))
+    zero = round(highest * scale, 1)
     times = [begins + (until - begins) * number / (LABELS - 1) for number in range(LABELS)]
     return StepChart(line, f"{line}V{zero}H0Z", zero, top, bottom, times)
 
 
-def _thin(points: Any) -> list[tuple[float, Decimal]]:
-    """Keep of each column the first, the lowest, the highest and the last balance, in order."""
-    columns: dict[int, list[tuple[float, Decimal]]] = {}
-    for x, balance in points:
-        columns.setdefault(int(x * COLUMNS / WIDTH), []).append((x, balance))
-    kept: list[tuple[float, Decimal]] = []
-    for column in columns.values():
-        balances = [balance for _, balance in column]
-        numbers = {0, balances.index(min(balances)), balances.index(max(balances)), len(column) - 1}
-        kept += [column[number] for number in sorted(numbers)]
-    return kept
+def _thin(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """Yield of each column the first, the lowest, the highest and the last point, in order."""
+    for _, column in groupby(points, key=lambda point: int(point[0] * COLUMNS / WIDTH)):
+        of_column = list(column)
+        if len(of_column) <= POINTS_PER_COLUMN:
+            yield from of_column
+            continue
+        heights = [y for _, y in of_column]
+        numbers = {0, heights.index(min(heights)), heights.index(max(heights)), len(of_column) - 1}
+        yield from (of_column[number] for number in sorted(numbers))
 
 
 class Stay(NamedTuple):

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from ledger.errors import RequestInvalid
 from service.console.assets import asset_href
+from service.console.cells import render_rows, render_value
 from service.console.cookies import PATH
 from service.console.formats import (
     format_day,
@@ -106,7 +107,7 @@ def _make_environment() -> jinja2.Environment:
         "look": state_look,
     }
     environment.filters.update(filters)
-    environment.globals.update(href=console_href, asset=asset_href)
+    environment.globals.update(href=console_href, asset=asset_href, rows_of=render_rows, value_of=render_value)
     return environment
 
 

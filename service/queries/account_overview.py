@@ -31,6 +31,10 @@ FALLS_BACKWARDS = """
     SELECT * FROM statement WHERE ledger_id = $1 AND account_id = $2 AND line < $3 AND occurred_at <= $5 AND points < 0
      ORDER BY line DESC LIMIT $4
 """
+LAST_LINE = """
+    SELECT line FROM statement WHERE ledger_id = $1 AND account_id = $2 AND occurred_at <= $3
+     ORDER BY line DESC LIMIT 1
+"""
 LOTS_BY_DAY = """
     SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2
      ORDER BY remaining > 0 DESC, expires_on NULLS LAST, earned_at, lot_id LIMIT $3
@@ -41,6 +45,8 @@ PARKED = """
      WHERE ledger_id = $1 AND subject_kind = 'account' AND subject = $2 AND parked IS NOT NULL
 """
 LINE_AFTER_ALL = 2**31 - 1
+
+Lapses = Sequence[Mapping[str, Any]]  # statement lines of lapses that no event reports
 
 
 class BalanceAt(NamedTuple):
@@ -53,7 +59,7 @@ class BalanceAt(NamedTuple):
 class StatementPage(NamedTuple):
     """Statement lines, newest first. `older` is the number for the next page; None if there is none."""
 
-    lines: Sequence[dict[str, Any]]
+    lines: Sequence[Mapping[str, Any]]
     older: int | None
 
 
@@ -67,38 +73,61 @@ async def load_account_with_lots(query: QueryContext, name: str, times: AsOfQuer
     return view._replace(lots=lots, parked=None if parked is None else {"parked_position": parked})
 
 
-async def read_balances(query: QueryContext, view: AccountView) -> list[BalanceAt]:
+async def read_balances(query: QueryContext, view: AccountView, lapses: Lapses) -> list[BalanceAt]:
     """Return the course of the balance, oldest first, lapses included: at most BALANCES_MAX lines."""
     if view.lines is not None:
         course = [BalanceAt(line.occurred_at, line.balance) for line in view.lines][-BALANCES_MAX:]
     else:
         name = view.row["account_id"]
         rows = await query.connection.fetch(BALANCES, query.ledger.ledger_id, name, view.at, BALANCES_MAX)
-        course = [BalanceAt(row["occurred_at"], row["balance"]) for row in reversed(rows)]
-    lapses = lapses_since(view.row, view.lots, view.at)
+        course = [BalanceAt(*row) for row in reversed(rows)]
     return [*course, *(BalanceAt(line["occurred_at"], line["balance"]) for line in lapses)]
 
 
+def lapses_of(view: AccountView) -> Lapses:
+    """Return the statement lines for the lapses after the last fact, oldest first. No event reports them."""
+    return lapses_since(view.row, view.lots, view.at)
+
+
 async def read_statement(
-    query: QueryContext, view: AccountView, before: int | None, limit: int, *, falls: bool = False
+    query: QueryContext, view: AccountView, lapses: Lapses, before: int | None, limit: int, *, falls: bool = False
 ) -> StatementPage:
     """Return the statement lines before a number, newest first. With `falls`, only lines that took points.
 
-    The first page begins with the lapses after the last fact, which no event reports.
+    The lapses after the last fact are numbered on from the last line.
     """
     first = LINE_AFTER_ALL if before is None else before
+    last = await _last_line(query, view)
+    numbered = [(number, lapse) for number, lapse in enumerate(lapses, last + 1) if number < first]
+    shown = numbered[::-1][:limit]
+    lines = [lapse for _, lapse in shown]
+    if len(lines) == limit:
+        return StatementPage(lines, shown[-1][0])
+    rows = await _stored_lines(query, view, min(first, last + 1), limit - len(lines), falls=falls)
+    older = rows[-1]["line"] if len(rows) == limit - len(lines) else None
+    return StatementPage([*lines, *(statement_line_json(row) for row in rows)], older)
+
+
+async def _last_line(query: QueryContext, view: AccountView) -> int:
+    """Return the number of the last line up to the time of the view."""
     if view.lines is not None:
-        chosen = (line for line in reversed(view.lines) if line.line < first and (not falls or line.points < 0))
-        rows: Sequence[Mapping[str, Any]] = [line._asdict() for line, _ in zip(chosen, range(limit), strict=False)]
-    else:
-        statement = FALLS_BACKWARDS if falls else STATEMENT_BACKWARDS
-        parameters = (query.ledger.ledger_id, view.row["account_id"], first, limit, view.at)
-        rows = await query.connection.fetch(statement, *parameters)
-    lines = [statement_line_json(row) for row in rows]
-    older = rows[-1]["line"] if len(rows) == limit else None
-    if before is None:
-        lines = [*reversed(lapses_since(view.row, view.lots, view.at)), *lines]
-    return StatementPage(lines, older)
+        return view.lines[-1].line if view.lines else 0
+    account_id = view.row["account_id"]
+    return await query.connection.fetchval(LAST_LINE, query.ledger.ledger_id, account_id, view.at) or 0
+
+
+async def _stored_lines(
+    query: QueryContext, view: AccountView, before: int, limit: int, *, falls: bool
+) -> Sequence[Mapping[str, Any]]:
+    """Return at most `limit` lines before a number, newest first."""
+    if view.lines is not None:
+        chosen = (line for line in reversed(view.lines) if line.line < before and (not falls or line.points < 0))
+        return [line._asdict() for line, _ in zip(chosen, range(limit), strict=False)]
+    statement = FALLS_BACKWARDS if falls else STATEMENT_BACKWARDS
+    rows: Sequence[Mapping[str, Any]] = await query.connection.fetch(
+        statement, query.ledger.ledger_id, view.row["account_id"], before, limit, view.at
+    )
+    return rows
 
 
 async def read_lots(query: QueryContext, name: str, times: AsOfQuery) -> tuple[AccountView, list[dict[str, Any]]]:

@@ -148,11 +148,15 @@ def _row_dicts(table_name: str, rows: Iterable[tuple[Any, ...]], subject: str) -
     return [{"ledger_id": 0, "subject": subject, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
-def account_json(view: AccountView) -> dict[str, Any]:
-    """Return an account as JSON. Lots that lapsed after its last fact are subtracted from the available points."""
+def account_json(view: AccountView, lapses: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """Return an account as JSON. Lots that lapsed after its last fact are subtracted from the available points.
+
+    `lapses` are the lines of these lapses, if the caller has them.
+    """
     row, at = view.row, view.at
     live = [lot for lot in view.lots if not has_lapsed(lot["lapses_at"], at)]
-    lapsed = -sum((line["points"] for line in lapses_since(row, view.lots, at)), ZERO)
+    lapse_lines_since = lapses_since(row, view.lots, at) if lapses is None else lapses
+    lapsed = -sum((line["points"] for line in lapse_lines_since), ZERO)
     available = row["available"] - lapsed
     dated = [lot for lot in live if lot["lapses_at"] is not None and lot["remaining"]]
     next_day = min((lot["expires_on"] for lot in dated), default=None)

@@ -21,6 +21,7 @@ from service.finance.requests import parse_roll_forward
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 
+ROWS_SHOWN = 100
 ACCOUNT_COLUMN = PageColumn("account", "Account", "code", lambda row: account_link(row["account"]))
 FILTERS = ("from", "to", "programme", "unit", "vintage")
 
@@ -74,7 +75,7 @@ def _page(
 ) -> Page:
     cut = f"The {SHARES_MAX:,} accounts with the largest shares are shown." if shares.accounts > SHARES_MAX else ""
     empty = "No account has a share: the figure is 0."
-    table = PageTable("accounts", "Accounts, largest share first", columns, rows, empty, note=cut)
+    table = PageTable("accounts", "Accounts, largest share first", columns, rows, empty, note=cut, shown=ROWS_SHOWN)
     values = {"shares": shares, "what": what, "is_class": "class" in request.query}
     return Page("account_shares.html", "Accounts behind a figure", (table,), values)
 

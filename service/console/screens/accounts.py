@@ -18,6 +18,7 @@ from service.parameters import parse_int
 from service.queries.account_overview import (
     LOTS_MAX,
     StatementPage,
+    lapses_of,
     load_account_with_lots,
     read_balances,
     read_lots,
@@ -27,6 +28,9 @@ from service.queries.accounts import AccountView, account_json
 from service.queries.freshness import freshness
 
 LINES_PER_PAGE = 50
+LINES_PER_FILE = 5_000
+DAYS_SHOWN = 12
+LOTS_SHOWN = 100
 
 STATEMENT_COLUMNS = (
     PageColumn("occurred_at", "When", "time"),
@@ -68,10 +72,12 @@ async def show_account(request: web.Request) -> Page:
     async with open_query(request) as query:
         times = await parse_times(query, request)
         view = await load_account_with_lots(query, name, times)
-        course = await read_balances(query, view)
-        statement = await read_statement(query, view, before, LINES_PER_PAGE)
+        lapses = lapses_of(view)
+        course = await read_balances(query, view, lapses)
+        limit = LINES_PER_FILE if "format" in request.query else LINES_PER_PAGE
+        statement = await read_statement(query, view, lapses, before, limit)
         fresh = await freshness(query, times)
-    account = account_json(view)
+    account = account_json(view, lapses)
     values = {
         "account": account,
         "times": times,
@@ -102,7 +108,7 @@ def _lapse_table(lots: Sequence[Mapping[str, Any]]) -> PageTable:
         points = sum((lot["remaining"] for lot in some), Decimal(0))
         rows.append({"expires_on": day, "points": points, "lots": len(some)})
     empty = "No points lapse: the account holds none that have a last day."
-    return PageTable("lapses", "Points by their last day", LAPSE_COLUMNS, rows, empty)
+    return PageTable("lapses", "Points by their last day", LAPSE_COLUMNS, rows, empty, shown=DAYS_SHOWN)
 
 
 def open_matters(view: AccountView) -> list[str]:
@@ -138,12 +144,14 @@ async def show_lots(request: web.Request) -> Page:
         for lot in shown
     ]
     note = (
-        f"Only {LOTS_MAX} lots are shown: the open ones, then those with the latest days."
+        f"Files hold only {LOTS_MAX} lots: the open ones, then those with the latest days."
         if len(lots) > LOTS_MAX
         else ""
     )
     empty = "The account has no lot: it was never credited with points."
-    table = PageTable("lots", "Lots, open ones first, by their last day", LOT_COLUMNS, rows, empty, note=note)
+    table = PageTable(
+        "lots", "Lots, open ones first, by their last day", LOT_COLUMNS, rows, empty, note=note, shown=LOTS_SHOWN
+    )
     values = {"account": view.row, "times": times}
     return Page("lots.html", f"Lots of {account_id}", (table,), values)
 

@@ -15,7 +15,7 @@ from service.console.sentences import losses_of, points_of_lots
 from service.console.tables import PageColumn, PageTable
 from service.console.times import TIMES, parse_times
 from service.parameters import parse_int
-from service.queries.account_overview import load_account_with_lots, lots_by_id, read_statement
+from service.queries.account_overview import lapses_of, load_account_with_lots, lots_by_id, read_statement
 from service.queries.accounts import account_json
 
 LOSSES_PER_PAGE = 50
@@ -37,14 +37,15 @@ async def show_losses(request: web.Request) -> Page:
     async with open_query(request) as query:
         times = await parse_times(query, request)
         view = await load_account_with_lots(query, request.match_info["id"], times)
-        statement = await read_statement(query, view, before, LOSSES_PER_PAGE, falls=True)
+        lapses = lapses_of(view)
+        statement = await read_statement(query, view, lapses, before, LOSSES_PER_PAGE, falls=True)
         ids = sorted({lot for line in statement.lines for lot in points_of_lots(line)})
         lots = await lots_by_id(query, view, ids)
         signed = await tree_heads.latest_checkpoint(query.connection, query.ledger.ledger_id)
     size = _wanted_points(request)
     losses = [loss for loss in losses_of(statement.lines, lots) if size is None or -loss.line["points"] == size]
     rows = [{**loss.line, "sentence": loss.sentence, "lots": [one.lot_id for one in loss.lots]} for loss in losses]
-    account = account_json(view)
+    account = account_json(view, lapses)
     empty = (
         "No points have left this account up to this time."
         if size is None

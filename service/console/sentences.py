@@ -96,12 +96,20 @@ def customer_sentence(line: Mapping[str, Any], last_day: date | None = None) -> 
     """
     if not line["points"]:
         return "Nothing changed in your balance."
+    return f"{_when(line, last_day)}, {_text(line)}. Your balance was then {format_points(line['balance'])}."
+
+
+def line_for_customer(line: Mapping[str, Any]) -> str:
+    """Return what happened in a statement line, in words of the customer, without the day and the balance."""
+    text = _text(line)
+    return f"{text[0].upper()}{text[1:]}"
+
+
+def _text(line: Mapping[str, Any]) -> str:
     points = line["points"]
     signed = f"{'+' if points > 0 else ''}{format_points(points)}"
-    text = FOR_CUSTOMER.get(line["kind"], FOR_CUSTOMER_OTHERWISE).format(
-        points=format_points(abs(points)), signed=signed
-    )
-    return f"{_when(line, last_day)}, {text}. Your balance was then {format_points(line['balance'])}."
+    template = FOR_CUSTOMER.get(line["kind"], FOR_CUSTOMER_OTHERWISE)
+    return template.format(points=format_points(abs(points)), signed=signed)
 
 
 def _when(line: Mapping[str, Any], last_day: date | None) -> str:

@@ -20,7 +20,7 @@ COLUMNS = (
     PageColumn("key_id", "Key", "code"),
     PageColumn("label", "Label of the key"),
     PageColumn("object", "What was shown or done", "code"),
-    PageColumn("reason", "Reason"),
+    PageColumn("reason", "Reason and person", "prose"),
 )
 
 

@@ -11,6 +11,7 @@ from service.queries.account_overview import BalanceAt, lapses_of, load_account_
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from tests.support.client import serving
+from tests.support.console_browser import Browser
 from tests.support.payloads import issued
 
 DAY = 86_400
@@ -72,3 +73,20 @@ def test_a_script_in_a_cell_of_any_kind_is_escaped() -> None:
     assert "<script" not in html
     assert html.count("&lt;script&gt;") >= len(kinds)
     assert "\"'>" not in html
+
+
+async def test_the_lots_of_a_month_are_those_whose_last_day_is_in_it(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for number, day in enumerate(("2099-01-31", "2099-02-01", "2099-02-28", "2099-03-01")):
+            await acme.deliver(issued(f"a{number}", number, 1, 10 * (number + 1), lapses=day))
+        await acme.ask_now("/v1/projections")
+        browser = Browser(acme.client)
+        await browser.sign_in(acme.key)
+
+        _, month = await browser.get("/console/lapses?from=2099-02-01&format=csv&table=lots")
+        _, none = await browser.get("/console/lapses?from=2098-02-01")
+        status, _ = await browser.get("/console/lapses?from=2099-02-01&to=2099-01-01")
+
+    assert [line.split(",")[3] for line in month.splitlines()[1:]] == ["20", "30"]
+    assert "No points lapse in these days" in none
+    assert status == 400

@@ -24,7 +24,7 @@ from service.queries.lists import ListRequest, RowList
 from service.queries.references import expand_reference, require_single
 from service.queries.subjects import row_json
 
-ACCOUNT = "SELECT * FROM accounts WHERE ledger_id = $1 AND account_id = ANY ($2)"
+ACCOUNT = "SELECT * FROM accounts WHERE ledger_id = $1 AND account_id = ANY ($2) ORDER BY account_id"
 OPEN_LOTS = """
     SELECT * FROM lots WHERE ledger_id = $1 AND account_id = ANY ($2) AND remaining > 0
      ORDER BY account_id, expires_on NULLS LAST, earned_at, lot_id

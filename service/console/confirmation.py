@@ -17,10 +17,10 @@ from service.operations.preview import Preview
 
 CONFIRMED = "confirmed"  # the field with the digest of the effects
 ROWS_SHOWN_MAX = 200
-POSITIONS = ("position",)  # columns that end so say nothing to a person
+TECHNICAL = ("position", "previous_owners", "last_at")  # ends of columns that mean nothing to a person
 CHANGE_COLUMNS = (
     PageColumn("kind", "Object"),
-    PageColumn("id", "Id", "short", lambda row: row["href"]),
+    PageColumn("id", "Id", "code", lambda row: row["href"]),
     PageColumn("field", "Value"),
     PageColumn("before", "Before", "any"),
     PageColumn("after", "After", "any"),
@@ -78,7 +78,7 @@ def changes_of(preview: Preview) -> list[dict[str, Any]]:
             continue  # rows of a further table, such as lots, follow from the first
         names = [name for name in after or before if before.get(name) != after.get(name)]
         for name in names:
-            if not name.endswith(POSITIONS):
+            if not name.endswith(TECHNICAL):
                 changes.append(
                     {
                         "kind": column_title(row.table).removesuffix("s"),

@@ -16,9 +16,11 @@ from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import await_rows, open_query
 from service.console.admission import action, page, see_other
 from service.console.authors import parse_author, record_action
+from service.console.confirmation import Action, Effects, changes_of, confirmation_page, is_confirmed
+from service.console.formats import format_signed
 from service.console.pages import Page, console_href
 from service.console.visitors import VISITOR
-from service.operations.adjust import Author, adjust, plan_adjustment, reverse
+from service.operations.adjust import Author, adjust, plan_adjustment, plan_reversal, reverse
 from service.operations.preview import account_after, preview_operation
 from service.queries.account_overview import load_account_with_lots
 from service.queries.accounts import account_json, find_account
@@ -83,19 +85,28 @@ async def adjust_account(request: web.Request, fields: dict[str, str]) -> web.St
     return see_other(console_href("accounts", account_id, min_position=adjusted.position))
 
 
-async def reverse_adjustment(request: web.Request, fields: dict[str, str]) -> web.StreamResponse:
-    """Reverse an adjustment."""
+async def reverse_adjustment(request: web.Request, fields: dict[str, str]) -> web.StreamResponse | Page:
+    """Show the dry run of a reversal, or reverse the adjustment if the form confirms the dry run."""
     context = request.app[APP_CONTEXT]
     author = parse_author(request, fields)
     async with open_query(request, "admin") as query:
         await await_rows(query, request, await tail(query.connection, query.ledger.ledger_id))
-        row = await find_account(query, request.match_info["id"])
-        await record_action(request, query, f"reversal of an adjustment of {row['account_id']}")
-        reversed_ = await reverse(
-            query.connection, context.vault, query.ledger, row["account_id"], fields.get("adjustment", ""), author
+        account_id = (await find_account(query, request.match_info["id"]))["account_id"]
+        of = (query.connection, context.vault, query.ledger, account_id, fields.get("adjustment", ""), author)
+        planned, preview = await preview_operation(query.connection, query.ledger.ledger_id, plan_reversal(*of))
+        is_repeated = planned.position is not None  # the form was sent twice
+        effects = Effects(
+            (f"The adjustment is reversed: {format_signed(planned.points)} points.",), (), changes_of(preview)
         )
+        if not is_repeated and not is_confirmed(fields, effects):
+            address = console_href("accounts", account_id, "reversal")
+            back = console_href("accounts", account_id, "adjust")
+            shown = Action("Reverse the adjustment", "Reverse the adjustment", address, back)
+            return confirmation_page(shown, effects, fields)
+        await record_action(request, query, f"reversal of an adjustment of {account_id}")
+        reversed_ = await reverse(*of)
         context.progress.notify_appended()
-    return see_other(console_href("accounts", row["account_id"], min_position=reversed_.position))
+    return see_other(console_href("accounts", account_id, min_position=reversed_.position))
 
 
 def _parse(request: web.Request, fields: Mapping[str, str]) -> Wish:

@@ -15,6 +15,7 @@ from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import open_query
 from service.console.admission import action, page, see_other
 from service.console.authors import record_action
+from service.console.confirmation import Action, Effects, confirmation_page, is_confirmed
 from service.console.links import link_of
 from service.console.pages import Page, console_href
 from service.console.tables import PageColumn, PageTable
@@ -112,13 +113,23 @@ def _connection_rows(request: web.Request, activity: Sequence[KindActivity]) -> 
     return rows
 
 
-async def retry_parked(request: web.Request, _fields: dict[str, str]) -> web.StreamResponse:
-    """Fold the parked subjects of the ledger again."""
+async def retry_parked(request: web.Request, fields: dict[str, str]) -> web.StreamResponse | Page:
+    """Show which subjects are parked, or fold them again if the form confirms them."""
+    address = console_href("operations")
     async with open_query(request, "admin") as query:
+        now = clock.now()
+        items, _ = await PARKED.read(
+            query.connection, ListQuery(query.ledger.ledger_id, now, now, PARKED_MAX, PARKED.start)
+        )
+        text = "These subjects are folded again. A subject that fails again stays parked."
+        effects = Effects((text, *(item.id for item in items)))
+        if not is_confirmed(fields, effects):
+            shown = Action("Try the parked subjects again", "Try again", console_href("operations", "retry"), address)
+            return confirmation_page(shown, effects, fields)
         await record_action(request, query, "retry of parked subjects")
         await retry.retry_parked(query.connection, query.ledger.ledger_id, subject_kind=None, subject=None)
     request.app[APP_CONTEXT].progress.notify_appended()
-    return see_other(console_href("operations"))
+    return see_other(address)
 
 
 ROUTES = [

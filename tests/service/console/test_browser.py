@@ -187,6 +187,7 @@ async def test_a_drift_is_adopted_after_its_dry_run_and_taken_back(watched: Watc
     await page.get_by_label("Your name").last.fill("Ann Agent")
     await page.get_by_label("Reason").last.fill("ticket 4713")
     await page.get_by_role("button", name="Reverse: −20 points").click()
+    await page.get_by_role("button", name="Reverse the adjustment").click()
     await expect(page.locator(".figures .first dd")).to_have_text("365")
     await expect(page.get_by_text("drift +20")).to_be_visible()
     assert watched.problems == []

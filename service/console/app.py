@@ -16,6 +16,7 @@ from service.console.screens import (
     customer_changes,
     customer_statements,
     customers,
+    endpoints,
     events,
     explanations,
     finance,
@@ -65,6 +66,7 @@ def make_console(master_key: MasterKey) -> web.Application:
             *generations.ROUTES,
             *tree_heads.ROUTES,
             *connections.ROUTES,
+            *endpoints.ROUTES,
             *audit.ROUTES,
             *bundles.ROUTES,
         ]

@@ -12,13 +12,10 @@ MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
 SHORT_CHARACTERS_MAX = 26
 # How a state looks: good, bad, or in need of attention. Other states are neutral.
-STATE_LOOKS = {
-    **dict.fromkeys(
-        ("completed", "fulfilled", "redeemed", "captured", "posted", "linked", "achieved", "active"), "good"
-    ),
-    **dict.fromkeys(("failed", "due", "received-only", "rejected"), "bad"),
-    **dict.fromkeys(("cancelled", "expired", "initiated", "pending", "rolled_back", "partly_redeemed"), "warn"),
-}
+GOOD = ("completed", "fulfilled", "redeemed", "captured", "posted", "linked", "achieved", "active", "delivered")
+BAD = ("failed", "due", "received-only", "rejected", "failing", "disabled")
+TO_WATCH = ("cancelled", "expired", "initiated", "pending", "rolled_back", "partly_redeemed")
+STATE_LOOKS = {**dict.fromkeys(GOOD, "good"), **dict.fromkeys(BAD, "bad"), **dict.fromkeys(TO_WATCH, "warn")}
 CAPITAL_INSIDE = re.compile(r"(?<!^)[A-Z]")
 
 

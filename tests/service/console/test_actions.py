@@ -13,6 +13,8 @@ from ledger.store import api_keys, registry
 from ledger.transparency.signer import Signer
 from service.api.requests.app_context import APP_CONTEXT
 from service.embedded.server import EmbeddedPostgres
+from service.outgoing import administration
+from service.outgoing.endpoints import EndpointOptions
 from service.settings import Settings
 from tests.conftest import fresh_database
 from tests.support.client import MASTER_KEY, TenantClient, serving
@@ -131,6 +133,26 @@ async def test_a_rotated_secret_is_shown_once_and_works(acting: Acting) -> None:
         found = await registry.find_connection(connection, MASTER_KEY, connection_id)
     assert found.secrets[-1].decode() == secret[1]
     assert len(found.secrets) == 2
+
+
+async def test_an_endpoint_is_disabled_enabled_and_its_secret_rotated(acting: Acting) -> None:
+    async with acting.acme.database() as connection:
+        made = await administration.create(
+            connection, MASTER_KEY, acting.acme.ledger, "https://receiver.example/hook", EndpointOptions(),
+            allowed=(), after=None, since=None,
+        )  # fmt: skip
+    path = f"/console/operations/endpoints/{made.endpoint_id}"
+
+    await acting.preview_and_confirm(path, {"do": "disable"})
+    assert "disabled" in (await acting.browser.get(path))[1]
+    assert (await acting.last_record())[0] == f"disable of endpoint {made.endpoint_id}"
+    await acting.preview_and_confirm(path, {"do": "enable"})
+    _, status, page = await acting.preview_and_confirm(path, {"do": "rotate"})
+
+    assert status == 200
+    assert "This is the new secret" in page
+    assert "https://receiver.example/hook" in (await acting.browser.get("/console/operations/endpoints"))[1]
+    assert (await acting.browser.get("/console/operations/endpoints/nothing"))[0] == 404
 
 
 async def test_a_connection_of_another_ledger_is_not_found(acting: Acting) -> None:

@@ -40,6 +40,7 @@ SCREENS = {
     "liability": "/console/finance?from=2023-11-01&to=2024-10-31",
     "trial balance": "/console/finance/trial-balance",
     "operations": "/console/operations",
+    "outgoing endpoints": "/console/operations/endpoints",
     "tree heads": "/console/operations/tree-heads",
     "accounts behind a figure": "/console/finance/accounts?from=2024-01-01&to=2024-01-31&figure=closing",
     "accounts behind a class": f"{CLASS}&class=available",

@@ -23,6 +23,8 @@ GRANT SELECT ON ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints, 
 GRANT SELECT (ledger_id, connection_id, source, created_at, disabled_at) ON ledger.connections TO loyalty_reader;
 GRANT SELECT ON projections.generations TO loyalty_reader;
 GRANT EXECUTE ON FUNCTION ledger.log_access, ledger.key_labels, ledger.wait_for_appends TO loyalty_reader;
+GRANT USAGE ON SCHEMA outgoing TO loyalty_reader;
+GRANT SELECT ON outgoing.notices TO loyalty_reader;
 
 -- eraser: erases persons, by one function.
 GRANT EXECUTE ON FUNCTION ledger.erase_person TO loyalty_eraser;

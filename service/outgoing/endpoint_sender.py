@@ -8,6 +8,7 @@ earlier one, and the state is two numbers. A message that a receiver never accep
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -32,9 +33,11 @@ from service.outgoing.messages import (
     encode_body,
     request_id,
 )
+from service.outgoing.notices import Notice, has_notices, read_notices, remember_notices
 from service.outgoing.retry_schedule import is_given_up, retry_seconds
 from service.outgoing.signatures import signature_headers
 
+NOTICE_SECONDS = 300.0  # between two looks for notices
 RETRY_SECONDS = 1.0  # after a fault of ours, such as a lost database connection
 WRITE_SECONDS = 5.0  # between two writes of a cursor that passes events without messages
 POSITIONS_PER_WRITE = 1_000
@@ -54,10 +57,11 @@ class SenderContext(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The messages of one request, and the cursor after them."""
+    """The messages of one request, and the cursor after them: None for notices, which move no cursor."""
 
     messages: Sequence[Message]
-    after: FeedCursor
+    after: FeedCursor | None
+    notices: Sequence[Notice] = ()
 
 
 class EndpointSender:
@@ -74,6 +78,8 @@ class EndpointSender:
         self._next_page: asyncio.Task[FeedPage] | None = None
         self._batch: Batch | None = None  # sent again until it is accepted
         self._written_at = 0.0
+        self._notices: deque[Notice] = deque()
+        self._noticed_at = -math.inf if has_notices(endpoint) else math.inf  # monotonic time of the last look
 
     def wake(self) -> None:
         """Signal that the rows of the ledger have moved."""
@@ -99,7 +105,7 @@ class EndpointSender:
         try:
             while True:
                 await self._wait_for_retry()
-                batch = self._batch or await self._take_batch()
+                batch = self._batch or await self._take_notices() or await self._take_batch()
                 if batch is None:
                     await self._wait_for_events()
                 elif not await self._send(batch):
@@ -109,6 +115,7 @@ class EndpointSender:
 
     def _forget_page(self) -> None:
         self._pending.clear()
+        self._notices.clear()
         self._batch = None
         if self._next_page is not None:
             self._next_page.cancel()
@@ -132,6 +139,20 @@ class EndpointSender:
             await asyncio.wait_for(self._woken.wait(), IDLE_SECONDS)
         except TimeoutError:
             return
+
+    async def _take_notices(self) -> Batch | None:
+        """Return the next notices. They are read every NOTICE_SECONDS, and again until none is left."""
+        if not self._notices and time.monotonic() - self._noticed_at >= NOTICE_SECONDS:
+            async with self._context.read(self.endpoint.ledger.ledger_id) as connection:
+                self._notices.extend(await read_notices(connection, self.endpoint, clock.now()))
+            if not self._notices:
+                self._noticed_at = time.monotonic()
+        if not self._notices:
+            return None
+        count = min(len(self._notices), self.endpoint.events_per_request)
+        notices = [self._notices.popleft() for _ in range(count)]
+        self._batch = Batch([one.message for one in notices], None, notices)
+        return self._batch
 
     async def _take_batch(self) -> Batch | None:
         """Return the next messages; None if there are none yet. The page after them is read during the request."""
@@ -163,7 +184,7 @@ class EndpointSender:
         assert self._state is not None
         at = clock.now()
         answer = await post_messages(self._context.client, self.endpoint, batch.messages)
-        outcome, state = next_state(self._state, batch.after, answer)
+        outcome, state = next_state(self._state, batch.after or self._state.cursor, answer)
         attempt = attempt_of(self.endpoint, batch.messages, answer, outcome)._replace(at=at)
         stop_reason = None
         if outcome == "gone":
@@ -171,10 +192,13 @@ class EndpointSender:
         elif state.failing_since is not None:
             is_over = is_given_up(state.failing_since, clock.now(), self._context.failing_days_max)
             stop_reason = "failing" if is_over else None
-        async with self._context.write() as connection:
-            self._state = await log_attempt(connection, self.endpoint, self._state, state, attempt)
+        async with self._context.write() as connection, connection.transaction():
+            logged = await log_attempt(connection, self.endpoint, self._state, state, attempt)
+            if outcome == "delivered" and batch.notices:
+                await remember_notices(connection, self.endpoint, batch.notices, at)
             if stop_reason is not None:
                 await disable_endpoint(connection, self._context.master_key, self.endpoint, stop_reason)
+        self._state = logged
         self._written_at = time.monotonic()
         if outcome == "delivered":
             self._batch = None

@@ -20,7 +20,7 @@ from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import Ledger, checked_label
 from ledger.store.row_macs import endpoint_context, has_valid_mac, mac_of
 from service.outgoing.addresses import Network, check_url
-from service.outgoing.message_types import SUBSCRIBED_TYPES
+from service.outgoing.message_types import RECONCILIATION_CLOSED, RECONCILIATION_OPENED, SUBSCRIBED_TYPES
 
 SECRETS_MAX = 2  # live at once, during a rotation
 ENDPOINTS_PER_LEDGER_MAX = 100
@@ -28,6 +28,7 @@ EVENTS_PER_REQUEST_DEFAULT = 100
 EVENTS_PER_REQUEST_MAX = 1_000
 NOTICE_DAYS_DEFAULT = 30
 NOTICE_DAYS_MAX = 366
+MATTER_TYPES = {RECONCILIATION_OPENED, RECONCILIATION_CLOSED}
 KINDS = frozenset(fact.__name__ for fact in FACTS)
 
 COUNT_ENDPOINTS = "SELECT count(*) FROM outgoing.endpoints WHERE ledger_id = $1"
@@ -121,7 +122,7 @@ async def create_endpoint(
         "ledger_id": ledger.ledger_id,
         "endpoint_id": endpoint_id,
         "url": check_url(url, allowed),
-        "types": sorted(set(options.types)) or sorted(SUBSCRIBED_TYPES),
+        "types": sorted(_complete(options.types)),
         "kinds": sorted(set(options.kinds)),
         "events_per_request": options.events_per_request,
         "notice_days": options.notice_days,
@@ -136,6 +137,12 @@ async def create_endpoint(
         await connection.execute(CREATE_ENDPOINT, *row.values(), mac_of(master_key, "endpoints", row))
         await connection.execute(CREATE_CURSOR, ledger.ledger_id, endpoint_id, after)
     return _decrypted_endpoint({**row, "name": ledger.name}, master_key)
+
+
+def _complete(types: Sequence[str]) -> set[str]:
+    """Return the types of an endpoint: all by default. A matter that was announced as open is announced as closed."""
+    chosen = set(types or SUBSCRIBED_TYPES)
+    return chosen | MATTER_TYPES if chosen & MATTER_TYPES else chosen
 
 
 def _check_options(options: EndpointOptions) -> None:

@@ -6,17 +6,22 @@ promotion repeats nothing and leaves nothing out.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
-
-import orjson
+from typing import NamedTuple
 
 from ledger.database import Connection
-from ledger.intake.identify import KEY_BYTES
 from projections.engine.store import read_checkpoint
+from service.outgoing.change_feed import FeedRange, TouchedFact, read_changes
+from service.outgoing.conflict_feed import FactsChanged, follows_policies, read_facts_changed, read_special_events
 from service.outgoing.endpoints import Endpoint
-from service.outgoing.message_types import FACT_RECORDED, FACT_RETRACTED
-from service.outgoing.messages import FACTS, RETRACTIONS, FeedCursor, Message, sequence_of
+from service.outgoing.fact_messages import (
+    FeedFact,
+    fact_of_recorded,
+    fact_of_row,
+    recorded_message,
+    restored_messages,
+    retracted_messages,
+)
+from service.outgoing.messages import FeedCursor, Message
 
 POSITIONS_PER_READ_MAX = 1_000
 FACTS_PER_READ_MAX = 12_000  # more than one event may give, so that a read always ends an event
@@ -30,17 +35,6 @@ READ_RECORDED = """
      WHERE ledger_id = $1 AND position > $2 AND position <= $3
      ORDER BY position, ordinal LIMIT $4
 """
-# An event in conflict has a longer key. Only such events take facts back.
-HAS_CONFLICTS = """
-    SELECT EXISTS (SELECT FROM ledger.events
-                    WHERE ledger_id = $1 AND position > $2 AND position <= $3 AND octet_length(event_key) > $4)
-"""
-READ_RETRACTED = """
-    SELECT position, ordinal, subject_kind, subject, kind, occurred_at, untimed, body, until_position FROM withdrawn
-     WHERE ledger_id = $1 AND until_position > $2 AND until_position <= $3
-     ORDER BY until_position, position, ordinal
-"""
-RECORDED_AT = "SELECT recorded_at FROM ledger.events WHERE ledger_id = $1 AND position = $2"
 
 
 class FeedPage(NamedTuple):
@@ -52,19 +46,30 @@ class FeedPage(NamedTuple):
 
 async def read_page(connection: Connection, endpoint: Endpoint, after: FeedCursor) -> FeedPage:
     """Read the next messages of an endpoint. Without new events, the page is empty and ends at `after`."""
-    ledger_id = endpoint.ledger.ledger_id
-    checkpoint = await read_checkpoint(connection, ledger_id)
-    upto = min(checkpoint, after.position + POSITIONS_PER_READ_MAX)
-    if upto <= after.position:
+    ledger_id, first = endpoint.ledger.ledger_id, after.position
+    upto = min(await read_checkpoint(connection, ledger_id), first + POSITIONS_PER_READ_MAX)
+    special = await read_special_events(connection, ledger_id, first, upto) if upto > first else []
+    policy = next((event.position for event in special if event.sets_policy), None)
+    if policy is not None and not await follows_policies(connection, ledger_id):
+        upto = policy - 1  # the rows will follow the policy within seconds
+    if upto <= first:
         return FeedPage((), after)
-    rows = await connection.fetch(READ_RECORDED, ledger_id, after.position, upto, FACTS_PER_READ_MAX)
+    rows = await connection.fetch(READ_RECORDED, ledger_id, first, upto, FACTS_PER_READ_MAX)
     if len(rows) == FACTS_PER_READ_MAX:
         upto = rows[-1]["position"] - 1  # facts of the last event may be missing
-    messages: list[Message] = []
-    if FACT_RECORDED in endpoint.types:
-        messages += _recorded(row for row in rows if row["position"] <= upto and _is_wanted(endpoint, row))
-    if FACT_RETRACTED in endpoint.types:
-        messages += await _read_retracted(connection, endpoint, after.position, upto)
+    special = [event for event in special if event.position <= upto]
+    special_positions = frozenset(event.position for event in special)
+    facts = [fact_of_row(row) for row in rows if row["position"] <= upto]
+    facts = [fact for fact in facts if fact.position not in special_positions]
+    messages = [recorded_message(fact) for fact in facts if _is_wanted(endpoint, fact)]
+    touched = [TouchedFact(fact.position, fact.subject_kind, fact.subject, fact.kind) for fact in facts]
+    for changed in await read_facts_changed(connection, ledger_id, special):
+        messages += _changed_messages(endpoint, changed)
+        for fact, _ in (*changed.retracted, *changed.added):
+            touched.append(TouchedFact(changed.event.position, fact.subject_kind, fact.subject, type(fact).__name__))
+    messages = [one for one in messages if one.type in endpoint.types]
+    feed_range = FeedRange(ledger_id, first, upto, special_positions)
+    messages += await read_changes(connection, feed_range, endpoint.types, touched)
     return FeedPage(in_feed_order(messages, after), FeedCursor(upto))
 
 
@@ -81,63 +86,17 @@ def in_feed_order(messages: Iterable[Message], after: FeedCursor) -> list[Messag
     return ordered[skipped:]
 
 
-def _is_wanted(endpoint: Endpoint, row: Any) -> bool:
-    return not endpoint.kinds or row["kind"] in endpoint.kinds
+def _is_wanted(endpoint: Endpoint, fact: FeedFact) -> bool:
+    return not endpoint.kinds or fact.kind in endpoint.kinds
 
 
-def _recorded(rows: Iterable[Any]) -> list[Message]:
+def _changed_messages(endpoint: Endpoint, changed: FactsChanged) -> list[Message]:
+    """Return the messages about the facts that a special event changes."""
+    position, at = changed.event.position, changed.event.recorded_at
+    retracted = [fact for fact in map(fact_of_recorded, changed.retracted) if _is_wanted(endpoint, fact)]
+    added = [fact for fact in map(fact_of_recorded, changed.added) if _is_wanted(endpoint, fact)]
     return [
-        Message(
-            FeedCursor(row["position"]),
-            f"{row['position']}/{row['ordinal']}",
-            FACT_RECORDED,
-            f"{row['subject_kind']}/{row['subject']}",
-            row["occurred_at"],
-            sequence_of(row["position"], FACTS, row["ordinal"]),
-            orjson.dumps(fact_data(row), option=orjson.OPT_UTC_Z),
-        )
-        for row in rows
+        *(recorded_message(fact) for fact in added if fact.position == position),
+        *retracted_messages(retracted, position, at),
+        *restored_messages([fact for fact in added if fact.position < position], position, at),
     ]
-
-
-def fact_data(row: Any) -> dict[str, Any]:
-    """Return a fact as messages show it. `row` has the columns of READ_RECORDED."""
-    return {
-        "position": row["position"],
-        "ordinal": row["ordinal"],
-        "fact": row["kind"],
-        "subject_kind": row["subject_kind"],
-        "subject": row["subject"],
-        "occurred_at": row["occurred_at"],
-        "untimed": row["untimed"],
-        "fields": orjson.Fragment(row["body"]),
-    }
-
-
-async def _read_retracted(connection: Connection, endpoint: Endpoint, after: int, upto: int) -> list[Message]:
-    ledger_id = endpoint.ledger.ledger_id
-    if not await connection.fetchval(HAS_CONFLICTS, ledger_id, after, upto, KEY_BYTES):
-        return []
-    rows = await connection.fetch(READ_RETRACTED, ledger_id, after, upto)
-    messages, position, at, number = list[Message](), 0, datetime.min, 0
-    for row in rows:
-        if row["until_position"] != position:
-            position, number = row["until_position"], 0
-            at = await connection.fetchval(RECORDED_AT, ledger_id, position)
-        number += 1
-        if _is_wanted(endpoint, row):
-            messages.append(_retracted(row, position, number, at))
-    return messages
-
-
-def _retracted(row: Any, position: int, number: int, at: datetime) -> Message:
-    """Return the message that an event at `position` takes a fact back."""
-    return Message(
-        FeedCursor(position),
-        f"{position}/{FACT_RETRACTED}/{row['position']}/{row['ordinal']}",
-        FACT_RETRACTED,
-        f"{row['subject_kind']}/{row['subject']}",
-        at,
-        sequence_of(position, RETRACTIONS, number),
-        orjson.dumps({**fact_data(row), "retracted_by": position}, option=orjson.OPT_UTC_Z),
-    )

@@ -12,7 +12,7 @@ from ledger.store.registry import Ledger
 from service.outgoing import http_client
 from tests.service.outgoing.conftest import dispatching, make_endpoint, record, state_of, until, until_delivered
 from tests.support.payloads import issued
-from tests.support.receiver import CUT, RESET, STALL, accept, receiving
+from tests.support.receiver import CUT, RESET, STALL, Receiver, accept, receiving
 
 CUSTOMERS = 3
 
@@ -121,7 +121,7 @@ async def test_a_sender_that_is_cancelled_again_and_again_loses_nothing(
         endpoint = await make_endpoint(connection, ledger, receiver.url, types=["fact.recorded"], events_per_request=1)
         for count in (5, 10, 15, 20, 25):
             async with dispatching(dsn):
-                await until(partial(reached, receiver.ids, count))
+                await until(partial(has_received, receiver, count))
         async with dispatching(dsn):
             await until_delivered(connection, endpoint)
 
@@ -130,8 +130,8 @@ async def test_a_sender_that_is_cancelled_again_and_again_loses_nothing(
     assert in_order_per_subject(receiver.accepted)
 
 
-async def reached(ids: list[str], count: int) -> bool:
-    return len(ids) >= count
+async def has_received(receiver: Receiver, count: int) -> bool:
+    return len(receiver.ids) >= count
 
 
 async def test_410_ends_an_endpoint_and_enabling_it_goes_on_where_it_ended(

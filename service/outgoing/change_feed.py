@@ -50,7 +50,7 @@ class TouchedFact(NamedTuple):
     kind: str
 
 
-class RowChange(NamedTuple):
+class AnnouncedChange(NamedTuple):
     """The data of one announced change, and its place."""
 
     position: int
@@ -68,7 +68,7 @@ async def read_changes(
         return []
     ledger_id = feed_range.ledger_id
     special = feed_range.special | _special_positions(watches, touched)
-    changes: list[RowChange] = []
+    changes: list[AnnouncedChange] = []
     for first, last in _ranges(feed_range.after, feed_range.upto, special):
         facts = [one for one in touched if first <= one.position <= last]
         for watch in watches:
@@ -109,7 +109,7 @@ def _subjects_by_position(projection: Projection, facts: Iterable[TouchedFact]) 
 
 async def _compare_known(
     connection: Connection, ledger_id: int, watch: Watch, by_position: Mapping[int, set[str]], before: int
-) -> list[RowChange]:
+) -> list[AnnouncedChange]:
     """Compare the rows as known before a special event and after it."""
     [(position, subjects)] = by_position.items()
     rows_before: Rows = {}
@@ -127,13 +127,13 @@ async def _compare_known(
 
 async def _compare_in_order(
     connection: Connection, ledger_id: int, watch: Watch, by_position: Mapping[int, set[str]], before: int
-) -> list[RowChange]:
+) -> list[AnnouncedChange]:
     """Fold each touched subject event by event, and compare the rows before and after each."""
     projection, last = watch.projection, max(by_position)
     subjects = sorted(set().union(*by_position.values()))
     found = await load_related_facts(connection, ledger_id, projection, subjects, AsOf(position=last))
     terms = await load_terms(connection, ledger_id, projection, last)
-    changes: list[RowChange] = []
+    changes: list[AnnouncedChange] = []
     for known in group_by_root(projection, found, terms):
         new = sorted({one.occurrence.position for one in known.facts if one.occurrence.position > before})
         if not new:
@@ -173,14 +173,14 @@ def _fold_in_order(
 
 def _differences(
     watch: Watch, position: int, before: Rows, after: Rows, facts: Sequence[RecordedFact]
-) -> Iterator[RowChange]:
+) -> Iterator[AnnouncedChange]:
     for key in sorted(before.keys() | after.keys()):
         data = watch.describe(before.get(key), after.get(key), facts)
         if data is not None:
-            yield RowChange(position, watch, key, data)
+            yield AnnouncedChange(position, watch, key, data)
 
 
-async def _messages(connection: Connection, ledger_id: int, changes: Sequence[RowChange]) -> list[Message]:
+async def _messages(connection: Connection, ledger_id: int, changes: Sequence[AnnouncedChange]) -> list[Message]:
     positions = sorted({one.position for one in changes})
     times = dict(await connection.fetch(RECORDED_TIMES, ledger_id, positions)) if positions else {}
     numbers: dict[tuple[int, str], int] = defaultdict(int)
@@ -192,7 +192,7 @@ async def _messages(connection: Connection, ledger_id: int, changes: Sequence[Ro
     return messages
 
 
-def _message(change: RowChange, type_number: int, number: int, at: datetime) -> Message:
+def _message(change: AnnouncedChange, type_number: int, number: int, at: datetime) -> Message:
     position, watch, key, data = change
     return Message(
         FeedCursor(position),

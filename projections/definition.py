@@ -21,7 +21,8 @@ from projections.tables import Row, Table
 class State(msgspec.Struct):
     """State of a fold about one subject between two facts. The fold owns it, and rules change it in place.
 
-    Copying a wallet of a thousand lots for each fact would make a long history quadratic.
+    Copying a wallet of a thousand lots for each fact would make a long history quadratic. Most fields of a state are
+    columns too (tables.py).
     """
 
 

@@ -5,13 +5,14 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.database import Connection
+from ledger.database import Connection, connect
 from ledger.store.append import append
 from ledger.store.registry import Ledger, create_ledger
 from projections.engine import advance, cache, snapshots
 from projections.engine.cache import SubjectCache
 from projections.engine.digest import compute_digest
 from projections.engine.worker import catch_up
+from projections.rebuild import rebuild
 from tests.properties.histories import histories
 from tests.support.payloads import VAULT, delivery, issued
 
@@ -73,3 +74,20 @@ async def test_a_late_fact_of_a_long_history_is_folded_from_the_state_before_it(
     assert left == [71, 81, 91, 101]
     assert untouched != touched
     assert await compute_digest(connection, ledger.ledger_id) == await compute_digest(connection, early.ledger_id)
+
+
+async def test_a_rebuild_stores_snapshots_of_long_histories(connection: Connection, dsn: str, ledger: Ledger) -> None:
+    bodies = [issued(str(number), number, 1, 10) for number in range(25)] + [issued("other", 0, 2, 10)]
+    await append(connection, VAULT, ledger.ledger_id, [delivery(body) for body in bodies])
+    await catch_up(connection, ledger.ledger_id)
+    with patch.object(snapshots, "FACTS_PER_SNAPSHOT", 10):
+        await rebuild(dsn)
+        rebuilt = await connect(dsn)
+        found = [tuple(row) for row in await rebuilt.fetch("SELECT subject, facts FROM states ORDER BY facts")]
+        await append(rebuilt, VAULT, ledger.ledger_id, [delivery(issued("late", 12, 1, 5))])
+        await catch_up(rebuilt, ledger.ledger_id)
+        await rebuilt.close()
+        again = await rebuild(dsn)
+
+    assert found == [("capillary:9001:1", 5), ("capillary:9001:1", 15), ("capillary:9001:1", 25)]
+    assert again.differing == {}

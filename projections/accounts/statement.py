@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from ledger.decimals import normalize
+from ledger.decimals import format_decimal
 from ledger.facts.accounts import AccountFact
 from projections.accounts.account import Posting
 from projections.tables import Identifier, Position, Table
@@ -49,8 +49,9 @@ STATEMENT = Table(
 
 
 def encode_postings(postings: list[Posting]) -> str:
-    """Encode postings as a JSON list of [from, to, points, lot or null], with normalized numbers."""
-    return _ENCODER.encode([posting._replace(points=normalize(posting.points)) for posting in postings]).decode()
+    """Encode postings as a JSON list of [from, to, points, lot or null], with exact numbers as text."""
+    texts = [(source, target, format_decimal(points), lot_id) for source, target, points, lot_id in postings]
+    return _ENCODER.encode(texts).decode()
 
 
 def decode_postings(postings: str) -> list[Posting]:

@@ -15,7 +15,16 @@ LotSortKey = tuple[int, datetime, str]  # sort key of a lot in the order of use
 DEBT = ""  # lot id of the part of a debit that no lot paid
 
 
-class Lot(Struct, dict=True):
+class RowKeeper(Struct, dict=True):
+    """A part of an account that keeps its row until one of its fields is set (rows.py)."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set a field, and forget the row that was built before."""
+        super().__setattr__(name, value)
+        self.__dict__.pop("row", None)
+
+
+class Lot(RowKeeper):
     """Points earned together that lapse together."""
 
     lot_id: Identifier
@@ -41,11 +50,6 @@ class Lot(Struct, dict=True):
         str | None, "version of the terms that gave the day; null if the vendor gave it, or nothing did"
     ] = None
 
-    def __setattr__(self, name: str, value: object) -> None:
-        """Set a field, and forget the row that was built before (rows.py)."""
-        super().__setattr__(name, value)
-        self.__dict__.pop("row", None)
-
     def sort_key(self) -> LotSortKey:
         """Return the sort key of the lot in the order of use."""
         return (self.expires_on.toordinal() if self.expires_on else NO_DAY, self.earned_at, self.lot_id)
@@ -58,7 +62,7 @@ class LotUse(NamedTuple):
     points: Decimal
 
 
-class RedemptionDetails(Struct):
+class RedemptionDetails(Struct, frozen=True):
     """The details of a redemption as its first report states them, and its reversals."""
 
     redeemed_at: datetime
@@ -74,7 +78,7 @@ class RedemptionDetails(Struct):
     lapsed_again: Decimal = ZERO  # given back to lots whose day was over
 
 
-class Debit(Struct):
+class Debit(RowKeeper):
     """One redemption, transfer or other debit, and the lots that pay it."""
 
     points: Decimal = ZERO

@@ -43,8 +43,8 @@ def keep_details(debit: Debit, fact: Redeemed, occurrence: Occurrence) -> None:
 def keep_reversal(debit: Debit, lapsed: Decimal, occurrence: Occurrence) -> None:
     """Keep the time of a reversal, and the points that lapsed again."""
     if debit.details is not None:
-        debit.details.reversed_at = occurrence.occurred_at
-        debit.details.lapsed_again += lapsed
+        lapsed_again = debit.details.lapsed_again + lapsed
+        debit.details = replace(debit.details, reversed_at=occurrence.occurred_at, lapsed_again=lapsed_again)
 
 
 def restore_redemption(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:

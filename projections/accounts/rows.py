@@ -66,14 +66,13 @@ def reminder_rows(account: Account) -> list[Row]:
 
 
 def redemption_rows(account: Account) -> Iterator[RedemptionRow]:
-    """Yield the rows of all redemptions of an account. A row is built again only if it changed."""
-    rows: dict[str, RedemptionRow] = account.__dict__.setdefault("redemption_rows", {})
+    """Yield the rows of all redemptions of an account. A debit keeps its row as a lot does."""
     for name, debit in account.debits.items():
         if debit.details is None:
             continue
-        row = rows.get(name)
-        if row is None or (row.points, row.reversed, row.customer) != (debit.points, debit.reversed, account.customer):
-            row = rows[name] = _redemption_row(account, name, debit, debit.details)
+        row = debit.__dict__.get("row")
+        if row is None or (row.account_id, row.customer) != (account.account_id, account.customer):
+            row = debit.__dict__["row"] = _redemption_row(account, name, debit, debit.details)
         yield row
     for name, orphan in account.orphans.items():
         if name in account.debits:

@@ -1,11 +1,11 @@
-"""Rows of lots are built again only after a change, so a holder with very many lots costs no more than others."""
+"""Rows of lots and redemptions are built again only after a change. So a holder with very many costs no more."""
 
 from projections.accounts import ACCOUNTS, Wallet
 from projections.accounts.account import Lot
 from projections.definition import fold
 from projections.engine.snapshots import decode_state, encode_state
-from tests.support.account_facts import ANN, issued, redeemed
-from tests.support.fold_helpers import on
+from tests.support.account_facts import ANN, given_back, issued, redeemed
+from tests.support.fold_helpers import day, on
 
 
 def lot_rows(wallet: Wallet) -> list[tuple[object, ...]]:
@@ -44,3 +44,15 @@ def test_a_lot_in_another_account_has_another_row() -> None:
     moved = lot_rows(wallet)
     assert moved != rows
     assert {row[-3] for row in moved} == {"capillary:1:bob:gold:points"}
+
+
+def test_a_second_reversal_changes_the_row_of_its_redemption() -> None:
+    facts = [on(1, issued(10)), on(2, redeemed(6, "R")), on(3, given_back(6, "R")), on(4, given_back(5, "R"))]
+    wallet: Wallet = fold(ACCOUNTS, facts[:3])
+    assert [row[-2] for row in ACCOUNTS.rows(ANN, wallet)["redemptions"]] == [day(3)]
+
+    fold(ACCOUNTS, facts[3:], wallet)
+
+    rows = [*ACCOUNTS.rows(ANN, wallet)["redemptions"]]
+    assert [row[-2] for row in rows] == [day(4)]
+    assert str(rows) == str([*ACCOUNTS.rows(ANN, fold(ACCOUNTS, facts))["redemptions"]])

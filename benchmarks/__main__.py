@@ -17,6 +17,7 @@ from benchmarks import (
     import_file,
     interpret,
     latency,
+    list_filters,
     lists,
     over_http,
     rebuild,
@@ -53,6 +54,7 @@ BENCHMARKS = {
     "hostile": Benchmark("Hooks of quiet ledgers under attack (--events: seconds a phase)", hostile.hostile, 60),
     "overload": Benchmark("Three times the deliveries that can be stored (--events: seconds)", hostile.overload, 20),
     "lists": Benchmark("reconciliation over many accounts (--events: accounts), 1 connection", lists.lists, 1_000_000),
+    "filters": Benchmark("a page of 100 with each filter (--events: rows)", list_filters.measure_filters, 1_000_000),
 }
 
 

@@ -56,7 +56,11 @@ class BadgeLimitRow(NamedTuple):
     claimed_count: Annotated[Decimal | None, "the vendor's count in the window, in its last report"]
 
 
-BADGES_TABLE = Table("badges", BadgeRow, {"flagged": "(ledger_id, subject) WHERE missing_count > 0"})
+BADGES_TABLE = Table(
+    "badges",
+    BadgeRow,
+    {"badge": "(ledger_id, badge, subject)", "flagged": "(ledger_id, subject) WHERE missing_count > 0"},
+)
 BADGE_EARNINGS_TABLE = Table("badge_earnings", BadgeEarningRow, key=("earn",))
 BADGE_LIMITS_TABLE = Table("badge_limits", BadgeLimitRow, key=("ordinal",))
 

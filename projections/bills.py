@@ -61,6 +61,7 @@ BILLS_TABLE = Table(
     BillRow,
     {
         "number": "(ledger_id, number)",
+        "store": "(ledger_id, store, subject)",
         "flagged": "(ledger_id, subject) WHERE incomplete OR delivery_status_unknown OR entered_in_future",
     },
 )

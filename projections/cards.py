@@ -22,7 +22,9 @@ class Card(State):
     last_position: Position = 0
 
 
-CARDS_TABLE = Table("cards", Card, {"flagged": "(ledger_id, subject) WHERE gap"})
+CARDS_TABLE = Table(
+    "cards", Card, {"status": "(ledger_id, status, subject)", "flagged": "(ledger_id, subject) WHERE gap"}
+)
 
 
 def update(card: Card, fact: CardUpdated, occurrence: Occurrence) -> None:

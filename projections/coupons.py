@@ -153,6 +153,8 @@ COUPONS_TABLE = Table(
         "code": "(ledger_id, code) WHERE code IS NOT NULL",
         "series": "(ledger_id, series, subject)",
         "status": "(ledger_id, status, subject)",
+        "valid_until": "(ledger_id, valid_until) WHERE valid_until IS NOT NULL",
+        "valid_through": "(ledger_id, valid_through) WHERE valid_through IS NOT NULL",
         "flagged": "(ledger_id, subject) WHERE over_redeemed OR reversed_unseen OR claim_differs OR incomplete",
     },
 )

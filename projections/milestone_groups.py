@@ -51,7 +51,15 @@ class MilestoneGroupTargetRow(NamedTuple):
     defined: Decimal | None
 
 
-MILESTONE_GROUPS_TABLE = Table("milestone_groups", MilestoneGroup, {"flagged": "(ledger_id, subject) WHERE contested"})
+MILESTONE_GROUPS_TABLE = Table(
+    "milestone_groups",
+    MilestoneGroup,
+    {
+        "target_group": "(ledger_id, target_group, subject)",
+        "achieved": "(ledger_id, subject) WHERE achieved",
+        "flagged": "(ledger_id, subject) WHERE contested",
+    },
+)
 MILESTONE_GROUP_TARGETS_TABLE = Table("milestone_group_targets", MilestoneGroupTargetRow, key=("target",))
 
 

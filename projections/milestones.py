@@ -54,7 +54,15 @@ class MilestoneRow(Milestone, kw_only=True):
     status: Annotated[str, "enrolled, running, achieved, completed; `achieved` shows the result of a completed one"]
 
 
-MILESTONES_TABLE = Table("milestones", MilestoneRow, {"flagged": "(ledger_id, subject) WHERE contested"})
+MILESTONES_TABLE = Table(
+    "milestones",
+    MilestoneRow,
+    {
+        "target": "(ledger_id, target, subject)",
+        "status": "(ledger_id, status, subject)",
+        "flagged": "(ledger_id, subject) WHERE contested",
+    },
+)
 
 
 def enrol(milestone: Milestone, fact: MilestoneEnrolled, occurrence: Occurrence) -> None:

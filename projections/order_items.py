@@ -77,6 +77,8 @@ ORDER_ITEMS_TABLE = Table(
     {
         "order": "(ledger_id, order_id)",
         "status": "(ledger_id, status, subject)",
+        "refund_state": "(ledger_id, refund, subject)",
+        "unfulfilled": "(ledger_id, subject) WHERE NOT (status = 'fulfilled')",
         "refund": "(ledger_id, subject) WHERE refund = 'due'",
         "flagged": "(ledger_id, subject) WHERE contested OR contradicted",
     },

@@ -67,7 +67,13 @@ class PartnerMembershipRow(PartnerMembership, kw_only=True):
 PARTNER_MEMBERSHIPS_TABLE = Table(
     "partner_memberships",
     PartnerMembershipRow,
-    {"flagged": "(ledger_id, subject) WHERE gap", "differ": "(ledger_id, subject) WHERE claim_differs"},
+    {
+        "programme": "(ledger_id, programme, subject)",
+        "partner": "(ledger_id, partner_programme, subject)",
+        "status": "(ledger_id, status, subject)",
+        "flagged": "(ledger_id, subject) WHERE gap",
+        "differ": "(ledger_id, subject) WHERE claim_differs",
+    },
 )
 PARTNER_HISTORY_TABLE = Table("partner_membership_history", PartnerIntervalRow, key=("ordinal",))
 

@@ -90,7 +90,15 @@ class PromotionRow(Promotion, kw_only=True):
     incomplete: Annotated[bool, "something unknown was revoked or used"]
 
 
-PROMOTIONS_TABLE = Table("promotions", PromotionRow, {"flagged": "(ledger_id, subject) WHERE incomplete"})
+PROMOTIONS_TABLE = Table(
+    "promotions",
+    PromotionRow,
+    {
+        "programme": "(ledger_id, programme, subject)",
+        "promotion": "(ledger_id, promotion, subject)",
+        "flagged": "(ledger_id, subject) WHERE incomplete",
+    },
+)
 PROMOTION_ISSUALS_TABLE = Table("promotion_issuals", PromotionIssualRow, key=("issual",))
 
 PROMOTIONS_EARNED_TABLE = Table("promotions_earned", PromotionEarnedRow, key=("earned",))

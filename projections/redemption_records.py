@@ -40,7 +40,11 @@ class RedemptionRecordRow(RedemptionRecord, kw_only=True):
 REDEMPTION_RECORDS_TABLE = Table(
     "redemption_records",
     RedemptionRecordRow,
-    {"record": "(ledger_id, record, subject)", "flagged": "(ledger_id, subject) WHERE incomplete OR undone"},
+    {
+        "record": "(ledger_id, record, subject)",
+        "status": "(ledger_id, status, subject)",
+        "flagged": "(ledger_id, subject) WHERE incomplete OR undone",
+    },
 )
 
 

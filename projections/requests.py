@@ -68,6 +68,8 @@ REQUESTS_TABLE = Table(
     Request,
     {
         "state": "(ledger_id, state, updated_at)",
+        "by_state": "(ledger_id, state, subject)",
+        "request_type": "(ledger_id, request_type, subject)",
         "approved": "(ledger_id, subject) WHERE state = 'approved'",
         "flagged": "(ledger_id, subject) WHERE contested",
     },

@@ -69,6 +69,7 @@ REWARD_REDEMPTIONS_TABLE = Table(
     {
         "not_given": "(ledger_id, subject) WHERE state IN ('failed', 'rolled_back')",
         "reward": "(ledger_id, reward, subject)",
+        "state": "(ledger_id, state, subject)",
         "contested": "(ledger_id, subject) WHERE contested",
     },
 )

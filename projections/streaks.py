@@ -77,6 +77,7 @@ STREAKS_TABLE = Table(
     StreakRow,
     {
         "target": "(ledger_id, target, subject)",
+        "status": "(ledger_id, status, subject)",
         "flagged": "(ledger_id, subject) WHERE contested OR incomplete OR after_unenrolment_count > 0",
     },
 )

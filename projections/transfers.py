@@ -63,6 +63,8 @@ TRANSFERS_TABLE = Table(
     {
         "sender": "(ledger_id, sender)",
         "receiver": "(ledger_id, receiver)",
+        "programme": "(ledger_id, programme, subject)",
+        "status": "(ledger_id, status, subject)",
         "open": "(ledger_id, subject) WHERE status <> 'completed' OR differs",
     },
 )

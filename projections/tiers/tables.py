@@ -54,6 +54,10 @@ TIERS_TABLE = Table(
     TierRow,
     {
         "tier": "(ledger_id, tier, subject)",
+        "announced": "(ledger_id, announced_tier) WHERE announced_tier IS NOT NULL",
+        "programme": "(ledger_id, programme, subject)",
+        "until": "(ledger_id, until) WHERE until IS NOT NULL",
+        "announced_until": "(ledger_id, announced_until) WHERE announced_until IS NOT NULL",
         "differ": "(ledger_id, subject) WHERE claim_differs",
     },
 )

@@ -62,7 +62,7 @@ async def find_account(query: QueryContext, name: str) -> Mapping[str, Any]:
         rows = await query.connection.fetch(
             ACCOUNT, query.ledger.ledger_id, sorted({surviving_account_id(row) for row in accounts})
         )
-    require_single([row["account_id"] for row in rows], name)
+    require_single(sorted(row["account_id"] for row in rows), name)
     return dict(rows[0])
 
 

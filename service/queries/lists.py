@@ -214,10 +214,15 @@ def flagged(name: str, description: str, condition: str, test: Callable[[Mapping
     return Filter(name, "flag", description, condition, lambda row, value: test(row) is value)
 
 
-def status_is(description: str, open_statuses: Sequence[str]) -> Filter:
-    """Define a filter by a status that becomes "expired" by itself."""
+def status_is(description: str, open_statuses: Sequence[str], *ends: str) -> Filter:
+    """Define a filter by a status that becomes "expired" by itself, at the end in one of the columns `ends`."""
     listed = ", ".join(f"'{status}'" for status in open_statuses)
-    condition = f"(status = {{}}::text OR ({{}}::text = 'expired' AND status IN ({listed})))"
+    ended = " OR ".join(f"{column} < now() + interval '2 days'" for column in ends) or "true"
+    running = "".join(f" AND ({column} IS NULL OR {column} > now() - interval '2 days')" for column in ends)
+    condition = (
+        f"(status = {{}}::text AND (status NOT IN ({listed}) OR (true{running})) "
+        f"OR {{}}::text = 'expired' AND status IN ({listed}) AND ({ended}))"
+    )
     return Filter("status", "text", description, condition, lambda row, value: row["status"] == value, exact=False)
 
 

@@ -41,6 +41,7 @@ NOTICE_SECONDS = 300.0  # between two looks for notices
 RETRY_SECONDS = 1.0  # after a fault of ours, such as a lost database connection
 WRITE_SECONDS = 5.0  # between two writes of a cursor that passes events without messages
 POSITIONS_PER_WRITE = 1_000
+PAGES_PER_BATCH_MAX = 5  # read to fill one request, once there is a message
 IDLE_SECONDS = 5.0  # the longest wait for a signal
 
 _log = logging.getLogger(__name__)
@@ -155,23 +156,28 @@ class EndpointSender:
         return self._batch
 
     async def _take_batch(self) -> Batch | None:
-        """Return the next messages; None if there are none yet. The page after them is read during the request."""
-        while not self._pending:
-            self._woken.clear()
-            before = self._read_upto
+        """Return the next messages; None if there are none yet. Further ones are read during the request."""
+        wanted = self.endpoint.events_per_request
+        pages = 0
+        while len(self._pending) < wanted and not (self._pending and pages >= PAGES_PER_BATCH_MAX):
+            is_prefetched = self._next_page is not None
+            if not is_prefetched:
+                self._woken.clear()
             page = await (self._next_page or self._read())
             self._next_page = None
-            if page.end == before:
-                return None
-            self._read_upto = page.end
-            self._pending.extend(page.messages)
-        count = min(len(self._pending), self.endpoint.events_per_request)
-        messages = [self._pending.popleft() for _ in range(count)]
-        if self._pending:
-            assert messages[-1].cursor is not None
-            self._batch = Batch(messages, messages[-1].cursor)
-        else:
-            self._batch = Batch(messages, self._read_upto)
+            if page.end != self._read_upto:
+                self._read_upto = page.end
+                self._pending.extend(page.messages)
+                pages += 1
+            elif not is_prefetched:  # one that was read earlier may be out of date
+                break
+        if not self._pending:
+            return None
+        messages = [self._pending.popleft() for _ in range(min(len(self._pending), wanted))]
+        after = messages[-1].cursor if self._pending else self._read_upto
+        assert after is not None
+        self._batch = Batch(messages, after)
+        if len(self._pending) < wanted:
             self._next_page = asyncio.create_task(self._read())
         return self._batch
 

@@ -6,13 +6,13 @@ promotion repeats nothing and leaves nothing out.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ledger.database import Connection
+from ledger.store.registry import Ledger
 from projections.engine.store import read_checkpoint
 from service.outgoing.change_feed import FeedRange, TouchedFact, read_changes
 from service.outgoing.conflict_feed import FactsChanged, follows_policies, read_facts_changed, read_special_events
-from service.outgoing.endpoints import Endpoint
 from service.outgoing.fact_messages import (
     FeedFact,
     fact_of_recorded,
@@ -37,6 +37,19 @@ READ_RECORDED = """
 """
 
 
+class FeedSelection(Protocol):
+    """The messages of one ledger that a reader wants: an endpoint, or a stream. Empty `kinds` means all."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def types(self) -> tuple[str, ...]: ...
+
+    @property
+    def kinds(self) -> tuple[str, ...]: ...
+
+
 class FeedPage(NamedTuple):
     """Messages of a range of positions. `end` is the cursor after the range; it also passes events without messages."""
 
@@ -44,9 +57,9 @@ class FeedPage(NamedTuple):
     end: FeedCursor
 
 
-async def read_page(connection: Connection, endpoint: Endpoint, after: FeedCursor) -> FeedPage:
-    """Read the next messages of an endpoint. Without new events, the page is empty and ends at `after`."""
-    ledger_id, first = endpoint.ledger.ledger_id, after.position
+async def read_page(connection: Connection, selection: FeedSelection, after: FeedCursor) -> FeedPage:
+    """Read the next messages of a reader. Without new events, the page is empty and ends at `after`."""
+    ledger_id, first = selection.ledger.ledger_id, after.position
     upto = min(await read_checkpoint(connection, ledger_id), first + POSITIONS_PER_READ_MAX)
     special = await read_special_events(connection, ledger_id, first, upto) if upto > first else []
     policy = next((event.position for event in special if event.sets_policy), None)
@@ -61,15 +74,15 @@ async def read_page(connection: Connection, endpoint: Endpoint, after: FeedCurso
     special_positions = frozenset(event.position for event in special)
     facts = [fact_of_row(row) for row in rows if row["position"] <= upto]
     facts = [fact for fact in facts if fact.position not in special_positions]
-    messages = [recorded_message(fact) for fact in facts if _is_wanted(endpoint, fact)]
+    messages = [recorded_message(fact) for fact in facts if _is_wanted(selection, fact)]
     touched = [TouchedFact(fact.position, fact.subject_kind, fact.subject, fact.kind) for fact in facts]
     for changed in await read_facts_changed(connection, ledger_id, special):
-        messages += _changed_messages(endpoint, changed)
+        messages += _changed_messages(selection, changed)
         for fact, _ in (*changed.retracted, *changed.added):
             touched.append(TouchedFact(changed.event.position, fact.subject_kind, fact.subject, type(fact).__name__))
-    messages = [one for one in messages if one.type in endpoint.types]
+    messages = [one for one in messages if one.type in selection.types]
     feed_range = FeedRange(ledger_id, first, upto, special_positions)
-    messages += await read_changes(connection, feed_range, endpoint.types, touched)
+    messages += await read_changes(connection, feed_range, selection.types, touched)
     return FeedPage(in_feed_order(messages, after), FeedCursor(upto))
 
 
@@ -86,15 +99,15 @@ def in_feed_order(messages: Iterable[Message], after: FeedCursor) -> list[Messag
     return ordered[skipped:]
 
 
-def _is_wanted(endpoint: Endpoint, fact: FeedFact) -> bool:
-    return not endpoint.kinds or fact.kind in endpoint.kinds
+def _is_wanted(selection: FeedSelection, fact: FeedFact) -> bool:
+    return not selection.kinds or fact.kind in selection.kinds
 
 
-def _changed_messages(endpoint: Endpoint, changed: FactsChanged) -> list[Message]:
+def _changed_messages(selection: FeedSelection, changed: FactsChanged) -> list[Message]:
     """Return the messages about the facts that a special event changes."""
     position, at = changed.event.position, changed.event.recorded_at
-    retracted = [fact for fact in map(fact_of_recorded, changed.retracted) if _is_wanted(endpoint, fact)]
-    added = [fact for fact in map(fact_of_recorded, changed.added) if _is_wanted(endpoint, fact)]
+    retracted = [fact for fact in map(fact_of_recorded, changed.retracted) if _is_wanted(selection, fact)]
+    added = [fact for fact in map(fact_of_recorded, changed.added) if _is_wanted(selection, fact)]
     return [
         *(recorded_message(fact) for fact in added if fact.position == position),
         *retracted_messages(retracted, position, at),

@@ -319,4 +319,5 @@ MESSAGE_TYPES: Mapping[str, MessageType] = {
         ),
     )
 }
+FEED_TYPES = (FACT_RECORDED, FACT_RETRACTED, BALANCE_CHANGED, TIER_CHANGED, ORDER_ITEM_FAILED)  # with a sequence
 SUBSCRIBED_TYPES = frozenset(MESSAGE_TYPES) - {ENDPOINT_TEST}  # that an endpoint may ask for

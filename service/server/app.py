@@ -18,6 +18,7 @@ from projections.engine import generations
 from projections.engine.progress import ProjectionProgress
 from projections.engine.worker import Projector, watch_positions
 from service.api.accounts import ACCOUNT_LOADER, ACCOUNT_NOW
+from service.api.outgoing.stream import STREAMS, end_streams
 from service.api.requests.app_context import APP_CONTEXT, AppContext
 from service.background.appender import Appender
 from service.background.attestation_schedule import attest_on_schedule
@@ -63,6 +64,8 @@ def make_app(
     app = web.Application(middlewares=[observe_request, explain_errors], client_max_size=BODY_BYTES_MAX)
     app[INSTRUMENTS] = instruments = instruments or Instruments()
     app.router.add_routes(ROUTES)
+    app[STREAMS] = {}
+    app.on_shutdown.append(end_streams)
     app.on_response_prepare.append(add_headers)
     app.on_response_prepare.append(add_request_id)
     console = make_console(master_key) if settings.console else None

@@ -21,7 +21,7 @@ from service.api import (
     webhooks,
 )
 from service.api.ledger import audit, events, facts
-from service.api.outgoing import endpoints
+from service.api.outgoing import endpoints, stream
 from service.api.points import bills, groups, promises, redemptions, units
 from service.api.transparency import proofs, tlog
 
@@ -49,6 +49,7 @@ OPERATIONS = (
     *reconciliation.OPERATIONS,
     *conflict_policies.OPERATIONS,
     *endpoints.OPERATIONS,
+    *stream.OPERATIONS,
     *generations.OPERATIONS,
     *audit.OPERATIONS,
     *health.OPERATIONS,

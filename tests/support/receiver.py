@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,6 +26,7 @@ class Receiver:
         self.requests: list[tuple[Mapping[str, str], bytes]] = []
         self.accepted: list[dict[str, Any]] = []
         self.server: TestServer | None = None
+        self.before: Callable[[int, web.Request], Awaitable[None]] | None = None  # awaited before a request is answered
         self.released = asyncio.Event()  # ends requests that stall
 
     @property
@@ -48,6 +49,8 @@ class Receiver:
     async def receive(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.requests.append(({name.lower(): value for name, value in request.headers.items()}, body))
+        if self.before is not None:
+            await self.before(len(self.requests), request)
         reaction = self.behave(len(self.requests), request)
         if reaction == STALL:
             await self.released.wait()

@@ -1,5 +1,6 @@
 """The dispatcher against receivers that fail: everything arrives at least once, in order, and of one ledger only."""
 
+import asyncio
 import json
 from functools import partial
 
@@ -9,7 +10,7 @@ from aiohttp import web
 from ledger.database import Connection
 from ledger.store import registry
 from ledger.store.registry import Ledger
-from service.outgoing import http_client
+from service.outgoing import endpoint_sender, http_client
 from tests.service.outgoing.conftest import dispatching, make_endpoint, record, state_of, until, until_delivered
 from tests.support.payloads import issued
 from tests.support.receiver import CUT, RESET, STALL, Receiver, accept, receiving
@@ -195,3 +196,30 @@ async def test_an_endpoint_that_was_changed_by_sql_gets_nothing(
             await until_delivered(connection, sound)
 
     assert thief.requests == []
+
+
+async def test_an_event_that_is_recorded_during_a_request_is_sent_right_after_it(
+    dsn: str, connection: Connection, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_sender, "IDLE_SECONDS", 3_600)
+    held = asyncio.Event()
+
+    async def hold(_: int, __: web.Request) -> None:
+        await held.wait()
+
+    await record(connection, ledger, *history(1))
+    async with receiving() as receiver:
+        receiver.before = hold
+        endpoint = await make_endpoint(connection, ledger, receiver.url, types=["fact.recorded"])
+        async with dispatching(dsn):
+            await until(partial(has_requested, receiver))
+            await record(connection, ledger, issued("meanwhile", 1, 1, 10))
+            await asyncio.sleep(0.1)  # so that the dispatcher has seen it
+            held.set()
+            await until_delivered(connection, endpoint)
+
+    assert receiver.ids == ["1/0", "2/0"]
+
+
+async def has_requested(receiver: Receiver) -> bool:
+    return bool(receiver.requests)

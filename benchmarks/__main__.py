@@ -19,6 +19,7 @@ from benchmarks import (
     latency,
     list_filters,
     lists,
+    outgoing,
     over_http,
     rebuild,
     seal,
@@ -45,6 +46,7 @@ BENCHMARKS = {
     "seal": Benchmark("seal, and what it costs", seal.seal, 5_000),
     "disk": Benchmark("bytes on disk for each event", disk.disk, 20_000),
     "lag": Benchmark("lag, 1,000 deliveries a second over HTTP", latency.lag, 10_000),
+    "outgoing": Benchmark("facts to one endpoint, and their delay", outgoing.outgoing, 10_000),
     "reading": Benchmark(
         "GET /v1/accounts/{id}, 200 a second, while everything is rebuilt", latency.read_during_rebuild, 50_000
     ),

@@ -19,6 +19,8 @@ from ledger.store.api_keys import ApiAccess
 from ledger.store.registry import InboundConnection
 from ledger.transparency.signer import Signer
 from projections.engine import generations
+from projections.engine.progress import ProjectionProgress
+from projections.engine.worker import Projector
 from service.api.requests.webhook_auth import authenticate
 from service.api.responses import json_response
 from service.queries.reader_pool import ReaderPool
@@ -29,6 +31,7 @@ from service.settings import Settings
 
 MASTER_KEY = MasterKey(bytes(32))
 ONE_ROW = "SELECT account_id, available, promised, debt FROM accounts WHERE ledger_id = $1 AND account_id = $2"
+KEPT: set["asyncio.Task[None]"] = set()  # background work of a server, which would be collected otherwise
 CANNED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -59,7 +62,13 @@ async def whole_service(dsn: str, data: Path, project: bool, seal: bool = False)
     app = make_app(dsn, settings, MASTER_KEY, project=False, signer=Signer(data / "signer") if seal else None)
     if project:
         app.cleanup_ctx.append(projector_process(dsn))
-    return await _listen(app)
+    return await listen(app)
+
+
+async def project_alone(dsn: str) -> int:
+    """Run a projector. The port means nothing."""
+    keep(asyncio.create_task(Projector(dsn, ProjectionProgress()).run()))
+    return 0
 
 
 async def bare_webhook(inbound: dict[str, InboundConnection]) -> int:
@@ -73,7 +82,7 @@ async def bare_webhook(inbound: dict[str, InboundConnection]) -> int:
 
     app = web.Application()
     app.router.add_post("/v1/hooks/{connection_id}", receive)
-    return await _listen(app)
+    return await listen(app)
 
 
 async def bare_query(dsn: str, access: ApiAccess) -> int:
@@ -90,10 +99,15 @@ async def bare_query(dsn: str, access: ApiAccess) -> int:
 
     app = web.Application()
     app.router.add_get("/v1/accounts/{id}", get)
-    return await _listen(app)
+    return await listen(app)
 
 
-async def _listen(app: web.Application) -> int:
+def keep(task: "asyncio.Task[None]") -> None:
+    """Keep a task until the process ends."""
+    KEPT.add(task)
+
+
+async def listen(app: web.Application) -> int:
     runner = LimitedRunner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

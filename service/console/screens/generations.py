@@ -52,7 +52,7 @@ async def show_generations(request: web.Request) -> Page:
     is_running = context.rebuild_task is not None and not context.rebuild_task.done()
     values = {
         "due": sorted(due),
-        "ready": [one.generation for one in listed if one.state == "ready"],
+        "ready": [one.generation for one in listed if one.state == "ready" and one.comparison is not None],
         "retired": [one.generation for one in listed if one.state == "retired"],
         "droppable": [one.generation for one in listed if one.state != "active"],
         "is_running": is_running or any(one.state == "filling" for one in listed),
@@ -117,6 +117,8 @@ async def _effects(query: QueryContext, what: str, number: int | None) -> tuple[
             raise RequestInvalid("the active generation cannot be dropped")
         text = f"Generation {number} ({chosen.state}) is removed with all its rows. No event is lost."
         return Effects((f"{text} {all_ledgers}",)), f"Drop generation {number}"
+    if chosen.comparison is None:
+        raise RequestInvalid("the generation was not compared with the active one yet: wait until the rebuild ends")
     row = _row(chosen, query.ledger.name)
     figures = [
         Figure("Unexpected differences", row["unexpected"], "number"),

@@ -12,7 +12,7 @@ from service.console.links import account_link
 from service.console.pages import Page, console_href
 from service.console.row_columns import PROJECTION_OF_TABLE, column_title, row_table_columns
 from service.console.tables import PageColumn, PageTable
-from service.console.times import TIMES, parse_times
+from service.console.times import TIMES, parse_times, stated_times
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.customers import find_survivor, load_customer
@@ -56,7 +56,7 @@ async def show_customer(request: web.Request) -> Page:
     for table in names:
         rows = rows_by_table[table]
         if rows and table not in ("accounts", "customers"):
-            tables.append(_table(table, rows, customer, times))
+            tables.append(_table(table, rows, customer, stated_times(request)))
     values = {
         "customer": customer,
         "survivor": survivor,
@@ -93,11 +93,11 @@ def _accounts_table(rows: Sequence[dict[str, Any]]) -> PageTable:
     return PageTable("accounts", "Accounts", ACCOUNT_COLUMNS, rows[:ROWS_MAX], empty)
 
 
-def _table(name: str, rows: Sequence[dict[str, Any]], customer: str, times: AsOfQuery) -> PageTable:
+def _table(name: str, rows: Sequence[dict[str, Any]], customer: str, stated: Mapping[str, str]) -> PageTable:
     """Return the customer's rows of one projection. The id leads to the explanation."""
     columns = row_table_columns(name, rows[0], without="customer")
     path = PROJECTION_OF_TABLE[name].path
-    more = None if times.given or path not in LISTED else console_href("lists", path, customer=customer)
+    more = console_href("lists", path, customer=customer, **stated) if path in LISTED else None
     return PageTable(name, column_title(name), columns, rows, "There is none.", shown=SHOWN_ROWS, more=more)
 
 

@@ -11,11 +11,12 @@ from service.console.admission import page
 from service.console.pages import Page, console_href
 from service.console.row_columns import column_title, row_table_columns
 from service.console.tables import PageColumn, PageTable
-from service.console.times import with_zone
+from service.console.times import TIMES, parse_times, stated_times, with_zone
 from service.formatting import decode_cursor
 from service.queries.freshness import freshness
 from service.queries.list_catalogue import LISTS
-from service.queries.lists import Filter, RowList, read_page
+from service.queries.lists import Filter, RowList
+from service.queries.past_lists import read_list_page
 
 ROWS_PER_PAGE = 50
 ROWS_PER_FILE = 1_000
@@ -77,18 +78,20 @@ def list_href(path: str, **filters: str) -> str:
 
 
 async def show_list(request: web.Request) -> Page:
-    """Return the rows of one list that match the filters. A file holds up to ROWS_PER_FILE of them."""
+    """Return the rows of one list that match the filters, as of the times. A file holds up to ROWS_PER_FILE of them."""
     row_list = BY_PATH.get(request.match_info["list"])
     if row_list is None:
         raise web.HTTPNotFound
     values = _parse_filters(request, row_list)
-    order = choose_order(row_list, values, None)
+    is_past = bool(stated_times(request))
+    order = choose_order(row_list, values, None, past=is_past)
     after = parse_key(order, decode_cursor(request.query.get("cursor")))
     limit = ROWS_PER_FILE if "format" in request.query else ROWS_PER_PAGE
-    async with open_query(request) as query:
-        asked = await ask_list(query, row_list, values, order)
-        found = await read_page(query, row_list, asked, after, limit)
-        fresh = await freshness(query)
+    async with open_query(request, heavy=is_past) as query:
+        times = await parse_times(query, request)
+        asked = await ask_list(query, row_list, values, order, times)
+        found = await read_list_page(query, row_list, asked, after, limit)
+        fresh = await freshness(query, times)
     following = None if found.following is None else encode_key(order, found.following)
     name = row_list.table.name
     columns = row_table_columns(name, found.items[0] if found.items else ())
@@ -131,5 +134,5 @@ def _nothing(row_list: RowList, values: Mapping[str, Any]) -> str:
 
 ROUTES = [
     page("/lists", show_index),
-    page("/lists/{list}", show_list, "cursor", *FILTERS),
+    page("/lists/{list}", show_list, "cursor", *FILTERS, *TIMES),
 ]

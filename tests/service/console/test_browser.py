@@ -52,6 +52,7 @@ SCREENS = {
     "lapses": "/console/lapses?from=2024-05-01&to=2024-06-30",
     "lists": "/console/lists",
     "list of order items": "/console/lists/order-items",
+    "list as it was": "/console/lists/customers?at=2024-01-01T00:00:00",
     "list without a match": "/console/lists/coupons?code=none&status=issued",
     "list of merges": "/console/lists/customers?merged=true",
     "transfer": "/console/explain/transfers/capillary:9001:T-1",

@@ -34,7 +34,10 @@ KEY_FILE = "demo.key"
 ACTING_KEY_FILE = "demo-admin.key"
 ACTING_SCOPES = ("read", "audit", "reveal", "admin", "operator")
 MEMBERS = 240
-DELIVERIES_AT_ONCE = 12
+DELIVERIES_AT_ONCE = 8
+DELIVERY_TRIES_MAX = 60
+RETRY_SECONDS = 0.5
+SERVICE_BUSY = 503
 PROJECTED_TRIES_MAX = 30
 
 # First queries: a customer of pointsIssued.json, their balance before the points lapsed, an item that failed.
@@ -205,13 +208,22 @@ async def send_programme(url: str, demo: DemoLedger, connection: Connection, mem
 async def _deliver(
     session: aiohttp.ClientSession, inbound: InboundConnection, body: bytes, name: str
 ) -> list[dict[str, Any]]:
-    """Send a signed delivery, and return its events from the answer. Raises LedgerUnavailable if it is refused."""
+    """Send a signed delivery, and return its events from the answer. A busy service is tried again, as vendors do.
+
+    Raises LedgerUnavailable if the delivery is refused.
+    """
     headers = {"Content-Type": "application/json", inbound.header: credential_header(inbound, body)}
-    async with session.post(f"/v1/hooks/{inbound.connection_id}", data=body, headers=headers) as response:
-        if response.status != 200:
-            raise LedgerUnavailable(f"{name} was answered {response.status}")
-        events: list[dict[str, Any]] = (await response.json())["events"]
-        return events
+    status = SERVICE_BUSY
+    for _ in range(DELIVERY_TRIES_MAX):
+        async with session.post(f"/v1/hooks/{inbound.connection_id}", data=body, headers=headers) as response:
+            status = response.status
+            if status == 200:
+                events: list[dict[str, Any]] = (await response.json())["events"]
+                return events
+            if status != SERVICE_BUSY:
+                break
+        await asyncio.sleep(RETRY_SECONDS)
+    raise LedgerUnavailable(f"{name} was answered {status}")
 
 
 async def _wait_until_projected(session: aiohttp.ClientSession, demo: DemoLedger, position: int) -> None:

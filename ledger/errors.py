@@ -6,12 +6,13 @@ LedgerError
 - Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown,
   ContentTypeUnknown, NotAwaited, NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged,
   PeriodNotClosable
-- Unavailable: LedgerUnavailable (LedgerBusy), MemoryExhausted, NotSealedYet, WorkerEnded, WorkersLost, RebuildRuns,
-  RebuildDue, LedgerReadsTooMany
+- Unavailable: LedgerUnavailable (LedgerBusy), LedgerMoved, MemoryExhausted, NotSealedYet, WorkerEnded, WorkersLost,
+  RebuildRuns, RebuildDue, LedgerReadsTooMany
 - SetupWrong: NoData, SchemaOutdated, SchemaUnsupported, RoleTooPowerful, MasterKeyWrong, KeyWrong,
   EmbeddedPostgresFailed
 - BackupFailed, BackupWrong (a backup cannot be made, or is damaged)
 - ExportWrong (an exported ledger cannot be restored)
+- MoveFailed (a ledger was not moved)
 - NoteWrong (a signed note is not accepted)
 - Unsealable (no tree head may be signed): EventsChanged, TreeChanged, HeadInconsistent, NotOurs (HeadForgotten,
   SignerUnknown)
@@ -146,6 +147,14 @@ class LedgerBusy(LedgerUnavailable):
     """Another writer holds the lock of the ledger; deliver again later."""
 
 
+class LedgerMoved(Unavailable):
+    """The ledger has moved to another installation; send the request there."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+
+
 class NotSealedYet(Unavailable):
     """No checkpoint covers this position yet; wait for the next one, or sign one by `loyalty seal`."""
 
@@ -212,6 +221,10 @@ class BackupWrong(LedgerError):
 
 class ExportWrong(LedgerError):
     """The export cannot be restored: it was altered, a part is missing, or the ledger holds other events."""
+
+
+class MoveFailed(LedgerError):
+    """The ledger was not moved, and takes deliveries here as before."""
 
 
 class NoteWrong(LedgerError):

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import asyncpg
 
 from ledger.database import CONNECTION_LOST, Connection
-from ledger.errors import LedgerBusy, LedgerUnavailable, LedgerUnknown
+from ledger.errors import LedgerBusy, LedgerMoved, LedgerUnavailable, LedgerUnknown
 from ledger.events import Delivery
 from ledger.intake.identify import KEY_BYTES
 from ledger.privacy.vault import EncryptedPart, Vault, commitment_of
 
+LEDGER_MOVED = "LM001"  # SQLSTATE of ledger.reject_moved
 APPEND = """
     SELECT position, outcome FROM ledger.append(
         $1, $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::bytea[], $9::timestamptz[],
@@ -75,6 +76,12 @@ async def append_batch(connection: Connection, vault: Vault, batch: AppendBatch)
             raise LedgerUnavailable("keys change too fast")
     except asyncpg.ForeignKeyViolationError:
         raise LedgerUnknown(ledger_id) from None
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == LEDGER_MOVED:
+            raise LedgerMoved(error.detail or "") from None
+        if isinstance(error, CONNECTION_LOST):
+            raise LedgerUnavailable(type(error).__name__) from None
+        raise
     except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
     outcomes = iter([AppendResult(row["position"], row["outcome"]) for row in rows])

@@ -109,16 +109,23 @@ async def export_ledger(
     yield [_line(ExportHeader(FORMAT, ledger.name, ledger_id, last, master_key.name, with_keys))]
     frontier = Frontier()
     for after in range(0, last, EVENTS_PER_READ):
-        events = await stored_events_between(connection, ledger_id, after, min(after + EVENTS_PER_READ, last))
+        events = await exported_events(connection, ledger_id, after, min(after + EVENTS_PER_READ, last))
         for _ in frontier.extend(b"".join(event.leaf_hash for event in events)):
             pass
-        parts: dict[int, list[ExportedPart]] = defaultdict(list)
-        for position, *part in await connection.fetch(PARTS, ledger_id, after, after + EVENTS_PER_READ):
-            parts[position].append(ExportedPart(*part))
-        yield [_line(_exported_event(event, parts.get(event.position, []))) for event in events]
-    async for line in _side_records(connection, ledger_id, with_keys=with_keys):
-        yield [_line(line)]
+        yield [_line(event) for event in events]
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        async for line in side_records(connection, ledger_id, with_keys=with_keys):
+            yield [_line(line)]
     yield [_line(ExportTrailer(last, frontier.root()))]
+
+
+async def exported_events(connection: Connection, ledger_id: int, after: int, upto: int) -> list[ExportedEvent]:
+    """Read the events after a position up to another, with their encrypted parts."""
+    events = await stored_events_between(connection, ledger_id, after, upto)
+    parts: dict[int, list[ExportedPart]] = defaultdict(list)
+    for position, *part in await connection.fetch(PARTS, ledger_id, after, upto):
+        parts[position].append(ExportedPart(*part))
+    return [_exported_event(event, parts.get(event.position, [])) for event in events]
 
 
 def _exported_event(event: StoredEvent, parts: list[ExportedPart]) -> ExportedEvent:
@@ -133,16 +140,18 @@ def _exported_event(event: StoredEvent, parts: list[ExportedPart]) -> ExportedEv
     )
 
 
-async def _side_records(connection: Connection, ledger_id: int, *, with_keys: bool) -> AsyncIterator[SideRecord]:
-    """Read the side records in one snapshot. An erasure deletes a key and its lookup hashes together."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        if with_keys:
-            async for row in connection.cursor(KEYS, ledger_id):
-                yield ExportedPersonKey(*row)
-            async for row in connection.cursor(LOOKUP_HASHES, ledger_id):
-                yield ExportedLookupHash(*row)
-        async for row in connection.cursor(ERASURES, ledger_id):
-            yield ExportedErasure(*row)
+async def side_records(connection: Connection, ledger_id: int, *, with_keys: bool) -> AsyncIterator[SideRecord]:
+    """Read the side records. Call it inside a transaction with one snapshot, or under the ledger's lock.
+
+    An erasure deletes a key and its lookup hashes together.
+    """
+    if with_keys:
+        async for row in connection.cursor(KEYS, ledger_id):
+            yield ExportedPersonKey(*row)
+        async for row in connection.cursor(LOOKUP_HASHES, ledger_id):
+            yield ExportedLookupHash(*row)
+    async for row in connection.cursor(ERASURES, ledger_id):
+        yield ExportedErasure(*row)
 
 
 def _line(line: ExportLine) -> bytes:

@@ -59,6 +59,12 @@ PROBLEM_OF_ERROR: Mapping[type[errors.LedgerError], ProblemType] = _table(
         "Check the address of the webhook. `loyalty connection list` shows the connections of a ledger.",
     ),
     (
+        errors.LedgerMoved,
+        "ledger-moved",
+        308,
+        "Send the request to the address in `Location`, and let the sender use it from now on.",
+    ),
+    (
         errors.EndpointUnknown,
         "endpoint-unknown",
         404,

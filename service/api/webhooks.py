@@ -12,6 +12,7 @@ from ledger import clock
 from ledger.errors import (
     BadCredentials,
     ConnectionUnknown,
+    LedgerMoved,
     LedgerUnavailable,
     MemoryExhausted,
     RequestInvalid,
@@ -82,6 +83,6 @@ OPERATIONS = (
         tag="webhooks",
         answer=DeliveryAnswer,
         body=Any,
-        errors=(BadCredentials, ConnectionUnknown, RequestInvalid, LedgerUnavailable, MemoryExhausted),
+        errors=(BadCredentials, ConnectionUnknown, RequestInvalid, LedgerMoved, LedgerUnavailable, MemoryExhausted),
     ),
 )

@@ -24,7 +24,7 @@ import asyncpg
 from ledger import spans
 from ledger.background import KeptConnection
 from ledger.database import Session, connect
-from ledger.errors import LedgerBusy, LedgerError, LedgerUnavailable
+from ledger.errors import LedgerBusy, LedgerError, LedgerMoved, LedgerUnavailable
 from ledger.events import Delivery
 from ledger.privacy.vault import Vault
 from ledger.spans import SpanLink
@@ -98,7 +98,7 @@ class Lane:
             for attempt in (1, 2):
                 try:
                     return await append_replicated(await self._kept.get(), self._vault, ledger_id, deliveries)
-                except LedgerBusy:
+                except (LedgerBusy, LedgerMoved):
                     raise
                 except (LedgerUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                     self._kept.drop()

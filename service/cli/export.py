@@ -1,12 +1,13 @@
-"""loyalty export and `loyalty import --exported`: copy a whole ledger to a file and back."""
+"""loyalty export, move, and `loyalty import --exported`: copy a whole ledger to a file and back, or elsewhere."""
 
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 
-from ledger.database import Connection
+from ledger.database import Connection, connect
 from ledger.errors import ExportWrong
 from ledger.privacy.encryption import MasterKey
 from ledger.store import registry
@@ -14,8 +15,17 @@ from ledger.transparency.checkpoints import write_hash
 from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, progress_bar, show, show_json, show_note
-from service.environment import Environment, run_with_connection
+from service.cli.terminal.console import (
+    DataOption,
+    JsonOption,
+    LedgerOption,
+    progress_bar,
+    show,
+    show_json,
+    show_note,
+    show_result,
+)
+from service.environment import Environment, load_settings, open_environment, run_with_connection
 from service.importing.deliveries import is_damaged_file, open_file
 from service.importing.exported_ledger import (
     RestoredLedger,
@@ -24,6 +34,8 @@ from service.importing.exported_ledger import (
     restore_ledger,
     write_export,
 )
+from service.importing.move import LedgerMove, MasterKeys, MoveResult
+from service.startup_checks import check_schema
 
 
 def export_ledger(
@@ -121,3 +133,48 @@ def import_exported(
             if compared
             else "It was not compared with a checkpoint. Use --checkpoint FILE with a kept checkpoint of this ledger."
         )
+
+
+def move(
+    ledger: Annotated[str, typer.Argument(help="Name of the ledger.", show_default=False)],
+    to: Annotated[str, typer.Option(help="Address of the other database, as its owner.", show_default=False)],
+    url: Annotated[str, typer.Option(help="URL of the other service, for redirects.", show_default=False)],
+    to_key: Annotated[
+        Path | None, typer.Option(help="File with the other master key. Default: the same as here.", dir_okay=False)
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Move a ledger to another installation while it takes deliveries. Repeat it if it was broken off.
+
+    Events, rows and roots are compared. If they differ, the ledger stays here. Deliveries get 503 only while the last
+    events are copied, and afterwards the address of the other service. Needs the owners of both databases.
+    """
+
+    async def work(environment: Environment) -> MoveResult:
+        await environment.prepare()
+        other = MasterKey.from_text(to_key.read_text().strip()) if to_key else environment.master_key
+        await check_schema(to)
+        source, target = await connect(environment.dsn), await connect(to)
+        try:
+            with progress_bar() as progress:
+                task = progress.add_task("", total=None)
+
+                def report_progress(done: int, of: int) -> None:
+                    progress.update(task, completed=done, total=of, description=f"{done:,} events")
+
+                keys = MasterKeys(environment.master_key, other)
+                return await LedgerMove(source, target, keys, report_progress).run(ledger, url.rstrip("/"))
+        finally:
+            await source.close()
+            await target.close()
+
+    with open_environment(load_settings(data)) as environment:
+        moved = uvloop.run(work(environment))
+    report = {"ledger": ledger, "events": moved.events, "root": moved.root.hex(), "digest": moved.digest}
+    show_result(
+        {**report, "seconds_held": round(moved.seconds_held, 3)},
+        f"The ledger {ledger} has moved: {moved.events:,} events, the same root and the same rows. "
+        f"Deliveries waited for {moved.seconds_held:.1f} s.",
+        as_json=as_json,
+    )

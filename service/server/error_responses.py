@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from ledger.background import LogThrottle
 from ledger.database import CONNECTION_LOST
-from ledger.errors import LedgerError, RebuildDue, RequestInvalid
+from ledger.errors import LedgerError, LedgerMoved, RebuildDue, RequestInvalid
 from ledger.failures import describe_failure
 from projections.engine import generations
 from service.api.problems import (
@@ -47,6 +47,10 @@ async def _handle_explained(request: web.Request, handler: Handler) -> web.Strea
         if request.get(EXPECTS_CONTINUE) is False:
             return problem_response(EXPECTATION_UNKNOWN)
         return await _handle(request, handler)
+    except LedgerMoved as error:
+        response = error_response(error)
+        response.headers["Location"] = f"{error.url}{request.path_qs}"
+        return response
     except LedgerError as error:
         return error_response(error)
     except web.HTTPNotFound:

@@ -66,6 +66,7 @@ CUSTOMERS_TABLE = Table(
         "loyalty_type": "(ledger_id, loyalty_type, subject)",
         "to_erase": "(ledger_id, subject) WHERE deletion_approved_at IS NOT NULL",
         "merged_into": "(ledger_id, merged_into) WHERE merged_into IS NOT NULL",
+        "merged": "(ledger_id, subject) WHERE merged_into IS NOT NULL",
         "erased": "(ledger_id, subject) WHERE erased_at IS NOT NULL",
         "flagged": "(ledger_id, subject) WHERE incomplete",
     },

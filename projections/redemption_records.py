@@ -43,6 +43,7 @@ REDEMPTION_RECORDS_TABLE = Table(
     {
         "record": "(ledger_id, record, subject)",
         "status": "(ledger_id, status, subject)",
+        "of": "(ledger_id, of, subject)",
         "flagged": "(ledger_id, subject) WHERE incomplete OR undone",
     },
 )

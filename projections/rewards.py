@@ -124,6 +124,7 @@ REWARDS_TABLE = Table(
     RewardRow,
     {
         "programme": "(ledger_id, programme, subject)",
+        "reward_type": "(ledger_id, reward_type, subject)",
         "flagged": "(ledger_id, subject) WHERE incomplete",
         "differ": "(ledger_id, subject) WHERE claim_differs",
     },

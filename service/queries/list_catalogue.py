@@ -64,12 +64,12 @@ def _lapses_before(account: Mapping[str, Any], time: Any) -> bool:
 
 
 # The id of an account begins with its holder, also after a merge.
-OF_HOLDER = """account_id IN (
+OF_HOLDER = """account_id = ANY (ARRAY(
     SELECT held.account_id FROM unnest({}::text[]) AS asked (holder),
            LATERAL (SELECT a.account_id FROM accounts a
                      WHERE a.ledger_id = $1 AND a.account_id > (asked.holder || ':') COLLATE "C"
                        AND a.account_id < (asked.holder || ';') COLLATE "C"
-                     ORDER BY a.account_id LIMIT 10000) held)"""
+                     ORDER BY a.account_id LIMIT 10000) held))"""
 
 ACCOUNT_LIST = RowList(
     "accounts",

@@ -10,7 +10,6 @@ In cases 1 and 2 the rows before are known. So only rows that differ are written
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from ledger.errors import Unfoldable
@@ -110,11 +109,13 @@ def _fold_onto(
     projection: Projection, before: FoldedSubject, facts: Sequence[RecordedFact], terms: Terms
 ) -> SubjectChange:
     """Fold facts onto a subject, and take snapshots on the way. Raises Unfoldable."""
-    folded, written = before, list[Snapshot]()
-    ends = snapshots.snapshot_ends(before, len(facts))
-    for start, end in pairwise(sorted({0, *ends, len(facts)})):
+    folded, written, start = before, list[Snapshot](), 0
+    for end in snapshots.snapshot_ends(before, len(facts)):
         folded = fold_facts(projection, folded, facts[start:end], terms)
-        if end in ends and (snapshot := snapshots.take_snapshot(projection.subject, folded)) is not None:
+        if (snapshot := snapshots.take_snapshot(projection.subject, folded)) is not None:
             folded = folded._replace(snapshot_facts=snapshot.facts)
             written.append(snapshot)
+        start = end
+    if start < len(facts):
+        folded = fold_facts(projection, folded, facts[start:] if start else facts, terms)
     return SubjectChange(before, with_rows(projection, folded, facts), written)

@@ -17,9 +17,12 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import NamedTuple
 
+import asyncpg
+
 from ledger import clock
 from ledger.background import repeat
-from ledger.database import Connection
+from ledger.database import CONNECTION_LOST, Connection
+from ledger.failures import describe_failure
 from ledger.privacy.encryption import MasterKey
 from service.outgoing.delivery_state import Attempt, DeliveryState, StateChanged, log_attempt, move_cursor, read_states
 from service.outgoing.endpoints import Endpoint, disable_endpoint
@@ -142,10 +145,16 @@ class EndpointSender:
             return
 
     async def _take_notices(self) -> Batch | None:
-        """Return the next notices. They are read every NOTICE_SECONDS, and again until none is left."""
+        """Return the next notices. They are read every NOTICE_SECONDS, and again until none is left.
+
+        A fault, such as a list of a large ledger that takes too long, is logged, and delays no message of the feed.
+        """
         if not self._notices and time.monotonic() - self._noticed_at >= NOTICE_SECONDS:
-            async with self._context.read(self.endpoint.ledger.ledger_id) as connection:
-                self._notices.extend(await read_notices(connection, self.endpoint, clock.now()))
+            try:
+                async with self._context.read(self.endpoint.ledger.ledger_id) as connection:
+                    self._notices.extend(await read_notices(connection, self.endpoint, clock.now()))
+            except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
+                _log.error("notices of endpoint %s wait: %s", self.endpoint.endpoint_id, describe_failure(error))
             if not self._notices:
                 self._noticed_at = time.monotonic()
         if not self._notices:

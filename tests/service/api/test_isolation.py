@@ -72,9 +72,12 @@ def paths_of(canonical: str, subjects: list[str]) -> list[str]:
     for name in re.findall(r"{(\w+)}", canonical):
         filled = FILL.get(name, subjects if name == "id" else None)
         if filled is None:
-            filled = {"connection_id": ["quokka"], "endpoint_id": [QUOKKA_ENDPOINT[0]], "token": ["quokka"]}[
-                name
-            ]  # add new placeholders here
+            filled = {
+                "connection": ["quokka"],
+                "connection_id": ["quokka"],
+                "endpoint_id": [QUOKKA_ENDPOINT[0]],
+                "token": ["quokka"],
+            }[name]  # add new placeholders here
         paths = [path.replace("{" + name + "}", value) for path in paths for value in filled]
     return paths
 

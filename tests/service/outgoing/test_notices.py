@@ -132,6 +132,17 @@ async def test_notices_are_sent_beside_the_feed_and_once(
     assert await connection.fetchval("SELECT count(*) FROM outgoing.notices") == 1
 
 
+async def test_notices_that_cannot_be_read_delay_no_fact(dsn: str, connection: Connection, ledger: Ledger) -> None:
+    await record(connection, ledger, issued("a", 0, 1, 10))
+    async with receiving() as receiver:
+        await make_endpoint(connection, ledger, receiver.url, types=["points.will_lapse", "fact.recorded"])
+        await connection.execute("ALTER TABLE lots RENAME TO lots_elsewhere")
+        async with dispatching(dsn):
+            await until(lambda: has_type(receiver.accepted, "fact.recorded"))
+
+    assert receiver.ids == ["1/0"]
+
+
 async def has_type(events: list[dict[str, Any]], kind: str) -> bool:
     return any(event["type"] == kind for event in events)
 

@@ -22,7 +22,7 @@ from service.distribution import distribute_ledgers
 
 SERVERS = os.environ.get("LOYALTY_TEST_CITUS", "").split()
 SKIPPED = "LOYALTY_TEST_CITUS names no cluster of PostgreSQL with Citus"
-TEMPLATE = "template_of_distributed_tests"
+TEMPLATE = f"template_of_distributed_tests_{migrations.head()}"
 ONE_MAKER_AT_A_TIME = 816
 HAS_TEMPLATE = "SELECT true FROM pg_database WHERE datname = $1"
 END_SESSIONS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1"

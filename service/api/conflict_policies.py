@@ -4,7 +4,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from projections.engine.conflicts import DEFAULT_POLICY, POLICIES, policies_of
-from service.api.answers.reconciliation import Policies, PolicyName, PolicySet
+from service.api.answers.reconciliation import ConflictPolicies, PolicyName, PolicySet
 from service.api.dry_runs import DRY_RUN, dry_run_response
 from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
@@ -48,7 +48,7 @@ async def put_policy(request: web.Request) -> web.Response:
 
 
 OPERATIONS = (
-    get("/v1/reconciliation/policies", list_policies, tag="reconciliation", answer=Policies),
+    get("/v1/reconciliation/policies", list_policies, tag="reconciliation", answer=ConflictPolicies),
     change(
         "PUT",
         "/v1/reconciliation/policies/{source}/{kind}",

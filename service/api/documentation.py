@@ -93,6 +93,6 @@ OPERATIONS = (
     keyless("/v1/openapi.json", get_openapi_document, tag="service", answer=None, media=("application/json",)),
     keyless("/v1/docs", get_reference_page, tag="service", answer=None, media=("text/html",)),
     keyless("/v1/docs/{file}", get_reference_file, tag="service", answer=None, media=("text/javascript", "text/css")),
-    keyless("/favicon.ico", get_icon, tag="service", answer=None, media=("image/svg+xml",)),
+    keyless("/favicon.ico", get_icon, tag="service", answer=None),
     keyless("/v1/errors/{problem}", get_problem_type, tag="service", answer=None, media=("text/markdown",)),
 )

@@ -182,7 +182,7 @@ async def retry_parked(request: web.Request) -> web.Response:
 OF_OPERATOR: dict[str, Any] = {
     "tag": "generations",
     "scope": OPERATOR,
-    "answer": answers.GenerationAnswer,
+    "answer": answers.GenerationDetails,
     "errors": (NotPromoted, GenerationUnknown, RebuildRuns),
 }
 

@@ -31,7 +31,7 @@ from service.api.responses import json_response
 WHITE_SPACE = b" \t\r\n"
 
 
-async def receive(request: web.Request) -> web.Response:
+async def receive_delivery(request: web.Request) -> web.Response:
     """Receive one delivery of a vendor.
 
     The body is stored as it is, and answered 200 after the commit, even if it cannot be read. A repeated delivery
@@ -79,7 +79,7 @@ async def _store(request: web.Request, inbound: InboundConnection) -> web.Respon
 OPERATIONS = (
     hook(
         "/v1/hooks/{connection_id}",
-        receive,
+        receive_delivery,
         tag="webhooks",
         answer=DeliveryAnswer,
         body=Any,

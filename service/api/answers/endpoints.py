@@ -105,7 +105,7 @@ class EndpointTested(TypedDict):
     detail: str
 
 
-class AttemptAnswer(TypedDict):
+class DeliveryAttempt(TypedDict):
     """One attempt to reach an endpoint."""
 
     attempt: int
@@ -125,7 +125,7 @@ class AttemptAnswer(TypedDict):
 class AttemptPage(TypedDict):
     """One page of attempts, newest first."""
 
-    items: list[AttemptAnswer]
+    items: list[DeliveryAttempt]
     next: Cursor
 
 

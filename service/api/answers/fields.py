@@ -1,5 +1,6 @@
 """Types of fields: points, times, positions, hashes; and functions that build answer types from rows."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -37,11 +38,17 @@ class Parked(TypedDict):
     position: int
 
 
+ROW_SUFFIX = "Row"
 FIELD_TYPES: Mapping[Any, Any] = {Decimal: Points, datetime: Time, bytes: Hex}
 
 
 def answer_type(name: str, fields: Mapping[str, Any], *, description: str = "") -> Any:
-    """Return a TypedDict with some fields. Its name is the name of the schema."""
+    """Return a TypedDict with some fields. Its name is the name of the schema.
+
+    A schema with a field of its own name gets the suffix "Row": generated Python clients confuse the two.
+    """
+    if re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() in fields:
+        name += ROW_SUFFIX
     make: Any = TypedDict  # names of types are computed here, which type checkers do not follow
     made = make(name, dict(fields))
     made.__doc__ = description or None
@@ -90,7 +97,7 @@ def list_of(item: Any) -> Any:
 def page_of(item: Any, **more: Any) -> Any:
     """Return the type of one page of a list."""
     return answer_type(
-        f"{item.__name__.removesuffix('Answer')}Page",
+        f"{item.__name__.removesuffix('Answer').removesuffix(ROW_SUFFIX)}Page",
         {"items": list_of(item), "next": Cursor, **more},
         description="One page of a list.",
     )

@@ -154,7 +154,7 @@ Liability: Any = answer_type(
 )
 
 
-class PeriodAnswer(TypedDict):
+class ListedPeriod(TypedDict):
     """A month that was closed at least once."""
 
     period: Month
@@ -167,7 +167,7 @@ class PeriodAnswer(TypedDict):
     reopenings: int
 
 
-PeriodPage = page_of(PeriodAnswer, **FRESH)
+PeriodPage = page_of(ListedPeriod, **FRESH)
 
 
 class PeriodTotalAnswer(TypedDict):

@@ -111,7 +111,7 @@ class SealProblemAnswer(TypedDict):
     at: Time
 
 
-class CheckpointAnswer(TypedDict):
+class NewestCheckpoint(TypedDict):
     """The newest signed checkpoint of the ledger's log."""
 
     origin: NotRequired[str]

@@ -98,11 +98,11 @@ Group: Any = answer_type(
 )
 
 
-class Unit(TypedDict):
+class ProgrammeUnit(TypedDict):
     """A unit of points. `name` is null for ordinary points."""
 
     unit: str
     name: str | None
 
 
-UnitPage = page_of(Unit, **FRESH)
+UnitPage = page_of(ProgrammeUnit, **FRESH)

@@ -146,7 +146,7 @@ def open_list_answer(open_list: OpenList) -> Any:
 PolicyName = Literal["earliest", "latest", "both"]
 
 
-class Policy(TypedDict):
+class ConflictPolicy(TypedDict):
     """The policy for the events in conflict of one kind."""
 
     source: str
@@ -154,10 +154,10 @@ class Policy(TypedDict):
     policy: PolicyName
 
 
-class Policies(TypedDict):
+class ConflictPolicies(TypedDict):
     """The policies that differ from the default."""
 
-    items: list[Policy]
+    items: list[ConflictPolicy]
     next: Cursor
     default: PolicyName
     policies: list[PolicyName]

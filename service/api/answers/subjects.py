@@ -8,7 +8,7 @@ from msgspec import Meta
 from projections.definition import Projection
 from projections.queries.validity_ends import ENDINGS
 from projections.tables import Table
-from service.api.answers.fields import FRESH, Parked, Time, Truncated, answer_type, list_of, row_fields
+from service.api.answers.fields import FRESH, ROW_SUFFIX, Parked, Time, Truncated, answer_type, list_of, row_fields
 
 Fields = Annotated[dict[str, Any], Meta(description="The fields of the fact; docs/domain.md explains them.")]
 
@@ -101,7 +101,7 @@ def subject_answer(projection: Projection) -> Any:
         "parked": NotRequired[Parked],
         **FRESH,
     }
-    return answer_type(f"{row.__name__}Details", fields)
+    return answer_type(f"{row.__name__.removesuffix(ROW_SUFFIX)}Details", fields)
 
 
 @cache
@@ -116,7 +116,7 @@ def explanation_answer(projection: Projection) -> Any:
         "parked": NotRequired[Parked],
         **STEPS,
     }
-    return answer_type(f"{row.__name__}Explanation", fields)
+    return answer_type(f"{row.__name__.removesuffix(ROW_SUFFIX)}Explanation", fields)
 
 
 def row_answer_fields(projection: Projection) -> dict[str, Any]:

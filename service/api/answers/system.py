@@ -52,7 +52,7 @@ Comparison: Any = answer_type(
 )
 
 
-class GenerationAnswer(TypedDict):
+class GenerationDetails(TypedDict):
     """One built copy of the rows."""
 
     generation: int
@@ -70,7 +70,7 @@ class GenerationAnswer(TypedDict):
 class Generations(Freshness):
     """All generations, oldest first."""
 
-    items: list[GenerationAnswer]
+    items: list[GenerationDetails]
     next: Cursor
 
 
@@ -106,7 +106,7 @@ class Projections(TypedDict):
     ledger_position: int
     items: list[ProjectionState]
     next: Cursor
-    generations: list[GenerationAnswer]
+    generations: list[GenerationDetails]
 
 
 class Live(TypedDict):

@@ -9,7 +9,7 @@ from ledger.errors import NotSealedYet, PositionUnknown, RequestInvalid
 from ledger.store import read
 from ledger.transparency import tiles, tree_heads
 from ledger.transparency.checkpoints import ProofFile
-from service.api.answers.ledger import CheckpointAnswer, Consistency, InclusionProof, PublicKeys
+from service.api.answers.ledger import Consistency, InclusionProof, NewestCheckpoint, PublicKeys
 from service.api.requests.admission import get
 from service.api.requests.open_query import open_query
 from service.api.requests.parameters import REASON, whole
@@ -164,7 +164,7 @@ TO_SIZE = whole(
 PROVING: dict[str, Any] = {"tag": "proofs", "scopes": ("read", "audit"), "errors": (NotSealedYet,)}
 
 OPERATIONS = (
-    get("/v1/ledger/checkpoint", get_checkpoint, REASON, answer=CheckpointAnswer, **PROVING),
+    get("/v1/ledger/checkpoint", get_checkpoint, REASON, answer=NewestCheckpoint, **PROVING),
     get("/v1/ledger/keys", list_keys, REASON, answer=PublicKeys, **PROVING),
     get("/v1/ledger/proofs/inclusion", prove_inclusion, POSITION, SIZE, REASON, answer=InclusionProof, **PROVING),
     get("/v1/ledger/proofs/consistency", prove_consistency, FROM_SIZE, TO_SIZE, REASON, answer=Consistency, **PROVING),

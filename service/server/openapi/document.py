@@ -254,7 +254,6 @@ MEDIA_SCHEMAS: Mapping[str, Any] = {
     "text/css": {"type": "string"},
     "text/javascript": {"type": "string"},
     "text/markdown": {"type": "string"},
-    "image/svg+xml": {"type": "string"},
 }
 SECURITY_SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "An API key: `loyalty key create` makes one."},

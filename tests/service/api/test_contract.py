@@ -1,6 +1,7 @@
 """The OpenAPI document is the contract: it is complete, valid, committed, and shown to readers."""
 
 import json
+import re
 
 import pytest
 from openapi_spec_validator import validate
@@ -46,6 +47,14 @@ def test_an_operation_has_one_name() -> None:
     names = [operation.operation_id for operation in OPERATIONS]
 
     assert len(names) == len(set(names))
+
+
+def test_no_schema_has_a_field_of_its_own_name() -> None:
+    """Generated Python clients confuse the two."""
+    schemas = build_document()["components"]["schemas"]
+    names = {name: re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in schemas}
+
+    assert [name for name in schemas if names[name] in schemas[name].get("properties", {})] == []
 
 
 def test_the_errors_document_has_one_section_for_each_type_of_problem() -> None:

@@ -50,7 +50,7 @@ async def test_the_page_shows_every_operation_of_the_document(watched: Watched) 
     assert watched.problems == []
 
 
-@pytest.mark.parametrize("name", ["receive", "get_account", "post_adjustment"])
+@pytest.mark.parametrize("name", ["receive_delivery", "get_account", "post_adjustment"])
 async def test_an_opened_operation_shows_its_parameters_its_example_and_its_errors(watched: Watched, name: str) -> None:
     operation = watched.page.locator(f'.opblock[id$="-{name}"]')
 

@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from ledger.background import give_way
+from ledger.errors import SubjectUnknown
 from projections.queries.roll_forward import RollForwardKey, RollForwardRow, row_order
 from service.api.answers.finance import Liability, TrialBalanceAnswer
 from service.api.requests.admission import get
@@ -151,5 +152,6 @@ OPERATIONS = (
         tag="finance",
         answer=Liability,
         media=("text/csv",),
+        errors=(SubjectUnknown,),
     ),
 )

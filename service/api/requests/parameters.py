@@ -48,8 +48,15 @@ class Parameter(Generic[T]):
 
 
 def text(name: str, description: str, **schema: Any) -> Parameter[str | None]:
-    """Declare a parameter that takes any text."""
-    return Parameter(name, description, lambda given, _: given, {**STRING, **schema})
+    """Declare a parameter that takes any text, of at most `maxLength` characters if that is given."""
+    characters_max = schema.get("maxLength")
+
+    def parse(given: str | None, name: str) -> str | None:
+        if given is not None and characters_max is not None and len(given) > characters_max:
+            raise RequestInvalid(f"`{name}` must have at most {characters_max} characters")
+        return given
+
+    return Parameter(name, description, parse, {**STRING, **schema})
 
 
 def flag(name: str, description: str) -> Parameter[bool]:

@@ -16,6 +16,7 @@ from service.api.requests.parameters import REASON, whole
 from service.api.responses import json_response
 from service.parameters import parse_int
 from service.queries.checkpoints import cosigned_note, newest_checkpoint
+from service.queries.context import QueryContext
 
 SIZE_MAX = 2**53
 
@@ -35,8 +36,7 @@ async def prove_inclusion(request: web.Request) -> web.Response:
         ledger_id = query.ledger.ledger_id
         size, position = SIZE.of(request) or signed.size, POSITION.of(request)
         assert position is not None
-        if size > signed.size:
-            raise NotSealedYet(f"`size` {size}; the newest checkpoint covers {signed.size} events")
+        await _check_size(query, "size", size, signed.size)
         if position > size:
             raise PositionUnknown(f"position {position} in the tree of {size}")
         leaf = await read.leaf_hashes(query.connection, ledger_id, position - 1, position)
@@ -62,8 +62,7 @@ async def prove_consistency(request: web.Request) -> web.Response:
         size = signed.size if size is None else size
         if old > size:
             raise RequestInvalid("`from_size` must not be greater than `to_size`")
-        if size > signed.size:
-            raise NotSealedYet(f"`size` {size}; the newest checkpoint covers {signed.size} events")
+        await _check_size(query, "to_size", size, signed.size)
         return json_response(
             {
                 "from_size": old,
@@ -73,6 +72,16 @@ async def prove_consistency(request: web.Request) -> web.Response:
                 "to_root": await tiles.compute_root(query.connection, ledger_id, size),
             }
         )
+
+
+async def _check_size(query: QueryContext, name: str, size: int, signed: int) -> None:
+    """Raise RequestInvalid for a tree larger than the ledger, NotSealedYet for one that no checkpoint covers yet."""
+    if size <= signed:
+        return
+    last = await read.tail(query.connection, query.ledger.ledger_id)
+    if size > last:  # waiting would not help
+        raise RequestInvalid(f"`{name}` is {size}, but the last event has position {last}")
+    raise NotSealedYet(f"`{name}` {size}; the newest checkpoint covers {signed} events")
 
 
 async def prove_event(request: web.Request) -> web.Response:
@@ -162,11 +171,12 @@ TO_SIZE = whole(
     "to_size", "The number of events in the larger tree. Default: as the newest checkpoint.", least=0, most=SIZE_MAX
 )
 PROVING: dict[str, Any] = {"tag": "proofs", "scopes": ("read", "audit"), "errors": (NotSealedYet,)}
+OF_POSITION: dict[str, Any] = {**PROVING, "errors": (NotSealedYet, PositionUnknown)}
 
 OPERATIONS = (
     get("/v1/ledger/checkpoint", get_checkpoint, REASON, answer=NewestCheckpoint, **PROVING),
     get("/v1/ledger/keys", list_keys, REASON, answer=PublicKeys, **PROVING),
-    get("/v1/ledger/proofs/inclusion", prove_inclusion, POSITION, SIZE, REASON, answer=InclusionProof, **PROVING),
+    get("/v1/ledger/proofs/inclusion", prove_inclusion, POSITION, SIZE, REASON, answer=InclusionProof, **OF_POSITION),
     get("/v1/ledger/proofs/consistency", prove_consistency, FROM_SIZE, TO_SIZE, REASON, answer=Consistency, **PROVING),
     get(
         "/v1/ledger/events/{position:[0-9]{1,16}}/proof",
@@ -174,6 +184,6 @@ OPERATIONS = (
         REASON,
         answer=None,
         media=("text/plain",),
-        **PROVING,
+        **OF_POSITION,
     ),
 )

@@ -9,6 +9,7 @@ decodes requests, because it refuses deep nesting with an error. msgspec decodes
 
 import base64
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -28,6 +29,11 @@ JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NE
 def encode_json(value: Any) -> bytes:
     """Return a value as JSON."""
     return orjson.dumps(value, default=_encode_other, option=JSON_OPTIONS)
+
+
+def format_time(value: datetime) -> str:
+    """Return a time as every answer writes it: RFC 3339 in UTC, with Z."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _encode_other(value: Any) -> Any:

@@ -24,6 +24,7 @@ from service.cli.terminal.console import (
     warn_if_url_guessed,
 )
 from service.environment import Environment, run_with_connection
+from service.formatting import format_time
 
 connections = typer.Typer(help="Connections: the webhooks that feed a ledger.", no_args_is_help=True)
 
@@ -122,7 +123,7 @@ def list_connections(
             {
                 **_connection_json(found),
                 "live_secrets": len(found.secrets),
-                "disabled_at": found.disabled_at and found.disabled_at.isoformat(),
+                "disabled_at": found.disabled_at and format_time(found.disabled_at),
                 **_webhook_address(environment, found.connection_id),
             }
             for chosen_ledger in chosen

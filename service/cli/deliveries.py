@@ -116,7 +116,7 @@ def send_files(
     answers = [{"file": name, **answer} for name, answer in zip(files, run_with_connection(data, work), strict=True)]
     for answer in answers:
         if as_json:
-            sys.stdout.write(orjson.dumps(answer).decode() + "\n")
+            sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_UTC_Z).decode() + "\n")
         else:
             show(f"{answer['file']}: {answer['status']} {_describe(answer)}")
     if any(answer["status"] != 200 for answer in answers):

@@ -10,6 +10,7 @@ from ledger.store.read import tail
 from ledger.store.registry import Ledger
 from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show, show_json, show_result, show_table
 from service.environment import Environment, run_with_connection
+from service.formatting import format_time
 
 ledgers = typer.Typer(help="Ledgers: a log for each tenant.", no_args_is_help=True)
 keys = typer.Typer(help="API keys: credentials for a ledger's HTTP API.", no_args_is_help=True)
@@ -86,7 +87,7 @@ def list_keys(
     async def work(environment: Environment, connection: Connection) -> list[dict[str, Any]]:
         return [
             {"key_id": key.key_id, "label": key.label, "ledger": chosen_ledger.name, "scopes": key.scopes,
-             "created_at": key.created_at.isoformat(), "revoked_at": key.revoked_at and key.revoked_at.isoformat()}
+             "created_at": format_time(key.created_at), "revoked_at": key.revoked_at and format_time(key.revoked_at)}
             for chosen_ledger in await choose_ledgers(connection, ledger)
             for key in await api_keys.list_keys(connection, environment.master_key, chosen_ledger)
         ]  # fmt: skip

@@ -25,6 +25,7 @@ from service.cli.terminal.console import (
     warn_if_url_guessed,
 )
 from service.environment import Environment, run_with_connection
+from service.formatting import format_time
 from service.queries.checkpoints import cosigned_note
 
 seal = typer.Typer(help="Sign a checkpoint of a ledger now; manage signing keys.")
@@ -87,7 +88,7 @@ def list_keys(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption
             {
                 "key": listed_key.key.write(),
                 "key_id": listed_key.key.key_id.hex(),
-                "added_at": listed_key.added_at.isoformat(),
+                "added_at": format_time(listed_key.added_at),
                 "signs_now": (listed_key.key.name, listed_key.key.key_id) in now,
                 "state": "signs" if (listed_key.key.name, listed_key.key.key_id) in now else "retired",
             }
@@ -200,7 +201,7 @@ def email_of(ledger: Ledger, signed: SignedCheckpoint, text: str, keys: Sequence
 
 
 def _checkpoint_json(signed: SignedCheckpoint) -> dict[str, Any]:
-    return {"size": signed.size, "root": signed.root.hex(), "signed_at": signed.signed_at.isoformat()}
+    return {"size": signed.size, "root": signed.root.hex(), "signed_at": format_time(signed.signed_at)}
 
 
 @log.command("publish")
@@ -229,7 +230,7 @@ def list_logs(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption
         return [
             {
                 "url": f"{environment.url()}/v1/logs/{published.token}",
-                "since": published.created_at.isoformat(),
+                "since": format_time(published.created_at),
                 "token": published.token,
             }
             for published in found

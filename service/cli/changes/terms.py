@@ -17,6 +17,7 @@ from projections.engine.worker import catch_up
 from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show_json, show_table
 from service.cli.terminal.dry_runs import DryRunOption, show_outcome
 from service.environment import Environment, run_with_connection
+from service.formatting import format_time
 from service.operations.preview import Preview, preview_operation
 from service.operations.programme_terms import PROGRAMMES, VERSIONS, TermsChange, plan_terms, set_terms
 from service.queries.context import QueryContext
@@ -146,7 +147,7 @@ def _version_cells(row: Any) -> tuple[object, ...]:
         periods = [f"{months} months after {since}"] if months else [f"{days} days after {since}"] if days else []
         expiry = ", ".join([*periods, *([f"to the end of {until}"] if until else [])])
     worth = None if row["currency"] is None else f"{format_decimal(row['points_to_currency'])} {row['currency']}"
-    return (row["effective_from"].isoformat(), row["time_zone"], expiry, worth, row["set_by"])
+    return (format_time(row["effective_from"]), row["time_zone"], expiry, worth, row["set_by"])
 
 
 def _format_start(effective_from: Any, zone: Any) -> str | None:

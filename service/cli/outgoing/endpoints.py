@@ -21,6 +21,7 @@ from service.cli.terminal.console import (
     show_table,
 )
 from service.environment import Environment, run_with_connection
+from service.formatting import format_time
 from service.outgoing import administration, delivery_state
 from service.outgoing import endpoints as store
 from service.outgoing.endpoints import (
@@ -271,5 +272,5 @@ def _words(text: str) -> list[str]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.isoformat()
+        return format_time(value)
     return ", ".join(value) if isinstance(value, tuple) else value

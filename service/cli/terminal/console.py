@@ -51,7 +51,7 @@ LedgerOption = Annotated[str, typer.Option("--ledger", help="The ledger's name."
 
 def show_json(value: Any) -> None:
     """Print one JSON document."""
-    sys.stdout.write(orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2).decode() + "\n")
+    sys.stdout.write(orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode() + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -203,7 +203,7 @@ def test_terms_that_were_set_are_listed(served: Served) -> None:
     served.ask("terms", "set", *named, "--effective-from", "2026-01-01", *said, "--new-programme")
 
     [terms] = [one for one in served.ask("terms", "list", "--ledger", "acme") if one["programme"] == "capillary:1:gold"]
-    assert (terms["effective_from"], terms["time_zone"]) == ("2025-12-31T18:30:00+00:00", "Asia/Kolkata")
+    assert (terms["effective_from"], terms["time_zone"]) == ("2025-12-31T18:30:00Z", "Asia/Kolkata")
     assert (terms["expiry"], terms["worth"]) == ("12 months after earning, to the end of march", "0.5 INR")
 
 

@@ -140,8 +140,8 @@ def project(
             if as_json:
                 show_json({"projecting": str(environment), "share": str(own_share)})
                 sys.stdout.flush()
-            some = "" if own_share == ALL_LEDGERS else f" the ledgers of share {own_share}"
-            show_note(f"Projecting{some} from {environment}")
+            of_share = "" if own_share == ALL_LEDGERS else f", the ledgers of share {own_share}"
+            show_note(f"Projecting from {environment}{of_share}")
 
         uvloop.run(run.run_projector(environment, ready, own_share))
 

@@ -32,7 +32,7 @@ MAY_IMPORT = {
 FILE_LINES_MAX = 350
 FILES_PER_FOLDER_MAX = 24
 FUNCTION_LINES_MAX = 70
-VERIFIER_LINES_MAX = 1_900
+VERIFIER_LINES_MAX = 2_000
 OWN_CLOCK = {"ledger.clock", "service.api.webhooks", "service.cli.deliveries", "service.server.witness_app"}
 
 PARTICIPLES = {"parsing", "importing", "formatting", "pending", "staging", "gc_tuning"}  # words of the field

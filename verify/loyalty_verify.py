@@ -1365,6 +1365,59 @@ def check_lines(audit: BundleAudit) -> str:
     return f"{checked} lines move the points of their facts, and none is missing; {merged} holders were merged{also}"
 
 
+def check_redemptions(audit: BundleAudit) -> str:
+    """Every redemption that a fact states has a row, and the points of a row are those of its facts."""
+    if "redemptions" not in audit.manifest["tables"]:
+        return "there is no table of them"
+    rows = groupby(
+        read_rows(audit.archive, "redemptions", _columns_of(audit, "redemptions")),
+        lambda row: require_text(row, "subject"),
+    )
+    current = next(rows, None)
+    without_rows, merged, count = list[str](), set[str](), 0
+    for subject, facts in _account_facts(audit):
+        merged.update(_merged_holders(facts))
+        while current is not None and current[0].encode() < subject.encode():
+            current = next(rows, None)
+        is_shown = current is not None and current[0] == subject
+        shown = (
+            {(require_text(row, "account_id"), require_text(row, "redemption")): row for row in current[1]}
+            if (is_shown and current is not None)
+            else {}
+        )
+        if subject in audit.manifest["parked"] or is_merged(facts):
+            continue
+        stated = _stated_redemptions(facts)
+        if not stated.keys() <= shown.keys():
+            without_rows.append(subject)
+        for key, row in shown.items():
+            count += 1
+            _compare_redemption(row, stated.get(key, []))
+    missing = [subject for subject in without_rows if subject not in merged]
+    require(not missing, f"there are redemptions by {''.join(missing[:1]):.60}, and no row")
+    return f"{count} rows have the points of their facts, and none is missing"
+
+
+def _stated_redemptions(facts: list[BundleFact]) -> dict[tuple[str, str], list[Decimal]]:
+    """Return the points of each redemption by account and id. A repeated report states nothing new."""
+    reports = ReportedChanges()
+    stated: dict[tuple[str, str], list[Decimal]] = {}
+    for fact in facts:
+        if fact.kind == "Redeemed" and not reports.is_repeated(fact):
+            key = _account_of(fact.body), str(fact.body.get("redemption"))
+            stated.setdefault(key, []).append(_read_amount(fact.body))
+    return stated
+
+
+def _compare_redemption(row: Row, stated: list[Decimal]) -> None:
+    name = f"the redemption {require_text(row, 'redemption'):.60}"
+    if row.get("points") is None:
+        require(not stated, f"{name} has a fact, and its row has no points")
+        return
+    points = read_points(row.get("points"), name)
+    require(points in stated or points == sum_exactly(*stated), f"{name} has other points than its facts")
+
+
 def _first_without_line(facts: list[BundleFact], unmatched: dict[tuple[str, str, str], list[BundleFact]]) -> str | None:
     """Return the kind of the first fact that moves points and has no line. None if all have. A repeated report needs no
     line.
@@ -1405,12 +1458,16 @@ class BundleFactReader:
     def _read_next(self) -> None:
         assert self._current_holder is not None
         subject, facts = self._current_holder
-        for fact in facts:
-            if "Merge" in fact.kind:
-                self._merged.update(str(fact.body.get(name)) for name in ("holder", "survivor", "victim"))
+        self._merged |= _merged_holders(facts)
         if subject != self._requested and any(fact.kind in MOVES for fact in facts):
             self._with_moves.add(subject)
         self._current_holder = next(self._facts, None)
+
+
+def _merged_holders(facts: list[BundleFact]) -> set[str]:
+    """Return the holders that merges among the facts name."""
+    merges = (fact.body for fact in facts if "Merge" in fact.kind)
+    return {str(body.get(name)) for body in merges for name in ("holder", "survivor", "victim")}
 
 
 def is_merged(facts: list[BundleFact]) -> bool:
@@ -1645,6 +1702,7 @@ CHECKS: dict[str, Callable[[BundleAudit], str]] = {
     "rows": check_rows,
     "balances": check_balances,
     "lines": check_lines,
+    "redemptions": check_redemptions,
     "attestation": check_attestation,
 }
 NOT_CHECKED = (

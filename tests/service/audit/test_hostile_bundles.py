@@ -126,7 +126,7 @@ async def test_a_manifest_that_makes_no_sense_is_refused(honest: bytes, change: 
         ("rows/statement/000000", b'"10"', b'"1e1"'),  # the same number, in another notation than ours
         ("rows/statement/000000", b'"10"', b'"NaN"'),
         ("rows/statement/000000", b'"10"', b"[" * 900),
-        ("rows/lots/000000", b"\t10\t10\t", b"\t10\t9\t"),  # what remains
+        ("rows/lots/000000", b"+00\t10\t", b"+00\t9\t"),  # the points that remain
         ("rows/accounts/000000", b"\t50\t", b"\t60\t"),
         ("rows/facts/000000", b"Issued", b"Redeemed"),
         ("rows/facts/000000", b"\t", b" "),
@@ -284,7 +284,7 @@ async def test_no_row_is_there_twice_nor_of_somebody_of_whom_nothing_was_told(cl
 async def test_a_lot_that_was_used_up_cannot_be_left_out(claimed: bytes) -> None:
     members = members_of(claimed)
     open_lot, used_up = members["rows/lots/000000"].splitlines(keepends=True)
-    assert b"\t50\t0\t50\t" in used_up
+    assert b"+00\t0\t" in used_up
     members["rows/lots/000000"] = open_lot
 
     assert any("its lots are not the lots of its postings" in one for one in wrong(packed(members)))

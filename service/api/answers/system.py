@@ -6,12 +6,14 @@ from msgspec import Meta
 
 from projections.order_items import ORDER_ITEMS
 from service.api.answers.fields import (
+    FRESH,
     Cursor,
     Freshness,
     Points,
     Time,
     Truncated,
     answer_type,
+    page_of,
 )
 from service.api.answers.previews import Previewed, RecordedPosition
 from service.api.answers.subjects import row_answer
@@ -28,6 +30,21 @@ class Order(Freshness):
     refund_due: Points
     items: list[OrderItem]
     truncated: NotRequired[Truncated]
+
+
+class ListedOrder(TypedDict):
+    """An order with the sums of its items."""
+
+    id: str
+    customer: str | None
+    points_paid: Points
+    refund_due: Points
+    item_count: int
+    statuses: Annotated[list[str], Meta(description="The statuses of its items, each once.")]
+    last_position: int
+
+
+OrderPage = page_of(ListedOrder, **FRESH)
 
 
 class Refund(TypedDict):

@@ -1,0 +1,55 @@
+"""The list of orders: it equals the orders of a scan of all items."""
+
+from decimal import Decimal
+from typing import Any
+
+from tests.support.client import TenantClient, serving
+from tests.support.payloads import samples
+
+
+def orders_of(items: list[dict[str, Any]], **wanted: str) -> list[dict[str, Any]]:
+    """Put items together to orders, and keep those with an item that has all wanted values."""
+    orders: dict[str, list[dict[str, Any]]] = {}
+    for item in sorted(items, key=lambda item: item["id"]):
+        if item["order_id"] is not None:
+            orders.setdefault(item["order_id"], []).append(item)
+    return [
+        {
+            "id": order,
+            "customer": next((item["customer"] for item in found if item["customer"]), None),
+            "points_paid": sum(Decimal(item["points_paid"]) for item in found),
+            "refund_due": sum(Decimal(item["refund_due"]) for item in found),
+            "item_count": len(found),
+            "statuses": sorted({item["status"] for item in found}),
+            "last_position": max(item["last_position"] for item in found),
+        }
+        for order, found in sorted(orders.items())
+        if any(all(item[name] == value for name, value in wanted.items()) for item in found)
+    ]
+
+
+async def list_orders(acme: TenantClient, **query: str) -> list[dict[str, Any]]:
+    """Take page after page of one order each."""
+    found: list[dict[str, Any]] = []
+    page = await acme.ask_now("/v1/orders", limit="1", **query)
+    while True:
+        found += page["items"]
+        if page["next"] is None:
+            return [
+                {**order, "points_paid": Decimal(order["points_paid"]), "refund_due": Decimal(order["refund_due"])}
+                for order in found
+            ]
+        page = await acme.ask_now("/v1/orders", limit="1", cursor=page["next"], **query)
+
+
+async def test_a_filtered_list_of_orders_equals_a_scan_of_all_items(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for source in ("ascenda", "capillary"):
+            for body in samples(source):
+                await acme.deliver(body, source)
+        items = (await acme.ask_now("/v1/order-items"))["items"]
+
+        assert await list_orders(acme) == orders_of(items) != []
+        for name in ("status", "refund", "customer"):
+            for value in sorted({item[name] for item in items if item[name]} | {"nothing"}):
+                assert await list_orders(acme, **{name: value}) == orders_of(items, **{name: value}), (name, value)

@@ -155,7 +155,7 @@ async def test_a_hook_takes_any_parameter_since_to_refuse_one_would_lose_events(
     [
         ("/", "Paths begin with one of: /live, /ready, /v1/accounts"),
         ("/v1", "/v1/customers"),
-        ("/v1/orders", "There is: /v1/orders/{id}."),
+        ("/v1/orders/1/items", "There is: /v1/orders, /v1/orders/{id}."),
         ("/v1/order-items/1/refunds", "There is: /v1/order-items"),
         ("/v1/ledger/events/ann@example.com/proof", "/v1/ledger/events/{position}/proof"),
         ("/nowhere/ann@example.com", "There is nothing at this path."),

@@ -74,6 +74,7 @@ def paths_of(canonical: str, subjects: list[str]) -> list[str]:
         if filled is None:
             filled = {
                 "connection": ["quokka"],
+                "endpoint": [QUOKKA_ENDPOINT[0]],
                 "connection_id": ["quokka"],
                 "endpoint_id": [QUOKKA_ENDPOINT[0]],
                 "token": ["quokka"],

@@ -52,10 +52,10 @@ BY_ID = ListOrder("id", ("subject",), (str,))
 # that differ: the exact test of the row follows.
 LAPSED_SINCE = """(
     SELECT coalesce(sum(l.remaining), 0) FROM lots l
-     WHERE l.ledger_id = accounts.ledger_id AND l.account_id = accounts.account_id AND l.remaining > 0
+     WHERE l.ledger_id = $1 AND l.account_id = accounts.account_id AND l.remaining > 0
        AND l.lapses_at > accounts.last_at AND l.lapses_at <= now() + interval '1 minute')"""
 LAPSES_BEFORE = """EXISTS (
-    SELECT FROM lots l WHERE l.ledger_id = accounts.ledger_id AND l.account_id = accounts.account_id
+    SELECT FROM lots l WHERE l.ledger_id = $1 AND l.account_id = accounts.account_id
        AND l.remaining > 0 AND l.lapses_at > now() - interval '1 minute' AND l.lapses_at < {}::timestamptz)"""
 
 

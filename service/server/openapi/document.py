@@ -247,7 +247,7 @@ MEDIA_SCHEMAS: Mapping[str, Any] = {
     "application/json": {},
     "application/octet-stream": {"type": "string", "contentMediaType": "application/octet-stream"},
     "text/csv": {"type": "string"},
-    "text/event-stream": {"type": "string"},
+    "text/event-stream": {},  # OpenAPI 3.1 cannot describe the events of a stream
     "application/x-ndjson": {"type": "string"},
     "text/plain": {"type": "string"},
     "text/html": {"type": "string"},

@@ -93,6 +93,8 @@ REFUSED = {  # what a command says no to, before or after it has looked at the d
     "seal retire": ("00000000", "--ledger=json"),
     "log withdraw": ("none", "--ledger=json"),
     "restore": ("/nowhere",),
+    "move": ("json", "--to=postgresql://x@127.0.0.1:1/x", "--url=https://other.example"),
+    "spread": (),
 }
 
 

@@ -26,6 +26,7 @@ from service.api.requests import idempotency
 from service.api.requests.admission import Operation
 from service.api.requests.explain_parameters import STEP_PAGE
 from service.api.requests.parameters import MIN_POSITION, PAGE, REASON, TIMES, Parameter
+from service.server.openapi.examples import read_examples
 from service.server.openapi.path_parameters import ID_OF_TAG, PATH_PARAMETERS
 from service.server.openapi.schemas import build_schemas
 from service.server.openapi.webhooks import WEBHOOK_DATA, build_webhooks
@@ -78,6 +79,7 @@ REPLAYED = {
     "schema": {"type": "string", "enum": ["true"]},
 }
 PROBLEM_MEDIA = "application/problem+json"
+EXAMPLES = read_examples()
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -128,7 +130,7 @@ def _operation(one: Operation, schemas: Mapping[int, Any], responses: dict[str, 
     described = {"summary": summary, **({"description": description} if description else {})}
     body = {}
     if one.body is not None:
-        content = {"application/json": {"schema": schemas[id(one.body)]}}
+        content = {"application/json": {"schema": schemas[id(one.body)], **_delivery_examples(one)}}
         body = {"requestBody": {"required": one.ignores_parameters, "content": content}}
     return {
         "operationId": one.operation_id,
@@ -143,6 +145,13 @@ def _operation(one: Operation, schemas: Mapping[int, Any], responses: dict[str, 
         **body,
         "responses": {**_answers(one, schemas), **_problems(one, responses)},
     }
+
+
+def _delivery_examples(one: Operation) -> dict[str, Any]:
+    """Return the published payloads, for an operation that takes deliveries."""
+    if one.template not in ("/v1/hooks/{connection_id}", "/v1/hooks/{connection_id}/test"):
+        return {}
+    return {"examples": {name: {"value": value} for name, value in EXAMPLES["deliveries"].items()}}
 
 
 def _security(one: Operation) -> list[dict[str, list[str]]]:
@@ -184,6 +193,8 @@ def _answers(one: Operation, schemas: Mapping[int, Any]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if one.answer is not None:
         content["application/json"] = {"schema": schemas[id(one.answer)]}
+        if one.operation_id in EXAMPLES["answers"]:
+            content["application/json"]["example"] = EXAMPLES["answers"][one.operation_id]
     content |= {media: {"schema": MEDIA_SCHEMAS[media]} for media in one.media}
     answer: dict[str, Any] = {"description": one.texts[0], "content": content}
     if any(parameter is PAGE[1] for parameter in one.parameters):

@@ -40,12 +40,13 @@ async def test_the_page_shows_every_operation_of_the_document(watched: Watched) 
         for path in document["paths"].values()
         for operation in path.values()
     }
+    described |= {f"operations-webhooks-{path['post']['operationId']}" for path in document["webhooks"].values()}
 
     shown = await watched.page.locator(".opblock").evaluate_all("all => all.map(one => one.id)")
     tags = await watched.page.locator(".opblock-tag").evaluate_all("all => all.map(one => one.dataset.tag)")
 
     assert set(shown) == described
-    assert len(shown) == len(OPERATIONS)
+    assert len(shown) == len(OPERATIONS) + len(document["webhooks"])
     assert tags == [tag["name"] for tag in document["tags"]]
     assert watched.problems == []
 

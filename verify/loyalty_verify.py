@@ -1715,7 +1715,7 @@ NOT_CHECKED = (
 class CheckResult(NamedTuple):
     check: str
     holds: bool
-    says: str
+    detail: str
 
 
 def verify(file: BinaryIO, older: bytes | None, keys: list[CheckpointKey]) -> list[CheckResult]:
@@ -1916,7 +1916,7 @@ def _print_report(
     results: list[CheckResult], figures: BundleFigures | None, keys: list[CheckpointKey], *, verified: bool
 ) -> None:
     for result in results:
-        print(f"{'ok  ' if result.holds else 'FAIL'}  {result.check}: {_printable(result.says)}")
+        print(f"{'ok  ' if result.holds else 'FAIL'}  {result.check}: {_printable(result.detail)}")
     caveat = "" if keys else ", by the key in the bundle alone, which the maker of the bundle could have chosen"
     print(f"verified{caveat}" if verified else "NOT VERIFIED")
     for sentence in NOT_CHECKED:

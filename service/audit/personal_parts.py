@@ -187,7 +187,7 @@ class PersonalPartChecker:
             self._connection, self._ledger.ledger_id, judge_more=not self.redacted_differently and not self.without_key
         )
 
-    def says(self) -> str:
+    def describe(self) -> str:
         """Return a sentence about the checked parts."""
         sentence = f"{self.intact:,} encrypted parts are intact, {self.erased:,} belong to erased persons"
         if self.without_key:

@@ -50,7 +50,7 @@ class StoredLogKey(NamedTuple):
 
 
 class SignatureChecker:
-    """Checks the signatures of one ledger. `wrong` and `says` have check names as keys. `wanted` holds heads for the
+    """Checks the signatures of one ledger. `wrong` and `details` have check names as keys. `wanted` holds heads for the
     check of the tree.
     """
 
@@ -61,7 +61,7 @@ class SignatureChecker:
         self._keys: Sequence[StoredLogKey] = ()
         self._signed: Sequence[SignedCheckpoint] = ()
         self.wrong: dict[str, list[str]] = {}
-        self.says: dict[str, str] = {}
+        self.details: dict[str, str] = {}
         self.wanted: list[RequiredHead] = []
 
     async def check(self, signer: Signer, older: bytes | None) -> None:
@@ -70,7 +70,7 @@ class SignatureChecker:
         await self._read()
         self._check_checkpoints()
         self.wrong["times"] = [*self._key_times(), *await self._checkpoint_times()]
-        self.says["times"] = "times of checkpoints and keys agree with the events"
+        self.details["times"] = "times of checkpoints and keys agree with the events"
         await self._check_memory(signer, remembered)
         if older is not None:
             self._check_older(older)
@@ -114,7 +114,7 @@ class SignatureChecker:
                 )
         given_up = f"; {newest - 1} earlier logs were abandoned" if newest > 1 else ""
         self.wrong["signatures"] = wrong
-        self.says["signatures"] = f"{len(self._signed):,} checkpoints are signed by the log's keys{given_up}"
+        self.details["signatures"] = f"{len(self._signed):,} checkpoints are signed by the log's keys{given_up}"
 
     def _key_times(self) -> Iterator[str]:
         """Yield keys that were stored later than the first checkpoint that they signed."""
@@ -146,7 +146,7 @@ class SignatureChecker:
     async def _check_memory(self, signer: Signer, remembered: bytes | None) -> None:
         """Check that the head last signed is in the database, signed by a key that the database knows."""
         if remembered is None:
-            self.says["signer"] = (
+            self.details["signer"] = (
                 f"nothing outside the database was compared: {signer.folder} remembers no head of this ledger"
             )
             self.wrong["signer"] = []
@@ -179,7 +179,7 @@ class SignatureChecker:
             except NoteWrong as error:
                 wrong.append(f"the remembered head is not signed by a key in the database: {error}")
         self.wrong["signer"] = wrong
-        self.says["signer"] = f"the head of {head.size:,} events that the signer remembers is among the checkpoints"
+        self.details["signer"] = f"the head of {head.size:,} events that the signer remembers is among the checkpoints"
 
     def _has(self, head: Checkpoint) -> bool:
         """Return True if the head, or a larger head of its log, is among the checkpoints. Another signer may have been
@@ -211,7 +211,7 @@ class SignatureChecker:
         ]
         newest = max(ours, key=lambda checkpoint: checkpoint.head.size).head
         also = f", and {len(ours) - 1} before it" if len(ours) > 1 else ""
-        self.says["older checkpoint"] = (
+        self.details["older checkpoint"] = (
             f"it is of {newest.size:,} events of {newest.origin}, signed by a key of that log{also}"
         )
 

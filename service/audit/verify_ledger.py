@@ -49,11 +49,11 @@ NUMBERING_GAPS = """
 
 
 class Finding(NamedTuple):
-    """Result of one check. `says` describes the checked values, or the problems."""
+    """Result of one check. `detail` describes the checked values, or the problems."""
 
     check: str
     holds: bool
-    says: str
+    detail: str
 
 
 class LedgerVerifier:
@@ -75,7 +75,7 @@ class LedgerVerifier:
         await signatures.check(signer, older)  # first, so that each head is of events counted below
         last = await self._check_positions()
         for check, wrong in signatures.wrong.items():
-            self._found(check, wrong, signatures.says.get(check, ""))
+            self._found(check, wrong, signatures.details.get(check, ""))
         await self._check_entries(master_key, last, signatures.wanted)
         gaps = [row["listed"] for row in await self._connection.fetch(NUMBERING_GAPS, self._ledger.ledger_id)]
         self._found("lists", gaps, "erasures, looks and checkpoints are numbered without a gap")
@@ -133,7 +133,7 @@ class LedgerVerifier:
             else ""
         )
         self._found("entries", entries.wrong, f"{entries.events:,} events agree with their entries{more}")
-        self._found("sealed parts", parts.wrong, parts.says())
+        self._found("sealed parts", parts.wrong, parts.describe())
         if master_key is not None and grown == last:
             self._found("look-ups", await parts.check_lookups(), "look-ups of persons agree with their encrypted parts")
         self._found("tiles", self._wrong_tiles, "every stored tile follows from the entries")

@@ -101,7 +101,7 @@ def verify_ledgers(
             show(f"{name}:")
             for finding in findings:
                 mark = ("  ok    ", "green") if finding.holds else ("  WRONG ", "bold red")
-                OUT.print(Text.assemble(mark, f"{finding.check}: {finding.says}"), soft_wrap=True)
+                OUT.print(Text.assemble(mark, f"{finding.check}: {finding.detail}"), soft_wrap=True)
     if not verified:
         raise typer.Exit(FINDINGS)
 

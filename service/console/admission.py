@@ -119,7 +119,7 @@ async def show_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         raise
     except Exception as error:  # its text may quote a value of the request
         _log.error("a page failed: %s: %s", request.match_info.route.resource, describe_failure(error))
-        return _error_page(request, 500, "This should not happen; the log says more.")
+        return _error_page(request, 500, "This should not happen; see the log.")
 
 
 def _error_page(request: web.Request, status: int, sentence: str) -> web.Response:

@@ -55,7 +55,7 @@ async def bundle(
 def verified(content: bytes, older: bytes | None = None, keys: Sequence[str] = ()) -> dict[str, tuple[bool, str]]:
     """Verify, and give what each check said."""
     results = loyalty_verify.verify(io.BytesIO(content), older, [loyalty_verify.read_key(key) for key in keys])
-    return {result.check: (result.holds, result.says) for result in results}
+    return {result.check: (result.holds, result.detail) for result in results}
 
 
 def wrong(content: bytes, older: bytes | None = None, keys: Sequence[str] = ()) -> list[str]:
@@ -81,9 +81,9 @@ async def test_every_sample_in_a_bundle_is_verified_by_a_process_of_its_own(
 
     told = json.loads(done.stdout)
     assert (done.returncode, told["verified"], done.stderr) == (0, True, "")
-    says = {check["check"]: check["says"] for check in told["checks"]}
-    assert "signed by the key that was given" in says["checkpoint"]
-    assert re.match(r"\d\d tables are as attested", says["attestation"])
+    details = {check["check"]: check["detail"] for check in told["checks"]}
+    assert "signed by the key that was given" in details["checkpoint"]
+    assert re.match(r"\d\d tables are as attested", details["attestation"])
     live = await verify_ledger(connection, dsn, ledger, signer, master_key=MASTER_KEY, replay=True)
     assert [finding for finding in live if not finding.holds] == []
 
@@ -191,8 +191,8 @@ async def test_what_was_attested_is_derived_again_though_more_was_told_since(
     found = {f.check: f for f in await verify_ledger(connection, dsn, ledger, signer)}
     replayed = {f.check: f for f in await verify_ledger(connection, dsn, ledger, signer, replay=True)}
 
-    assert "were not compared: events were recorded since" in found["attestation"].says
-    assert "agree with the attestation" in replayed["attestation"].says
+    assert "were not compared: events were recorded since" in found["attestation"].detail
+    assert "agree with the attestation" in replayed["attestation"].detail
     generations = await connection.fetchval("SELECT count(*) FROM projections.generations")
     assert generations == 1, "the derived generation is gone again"
 
@@ -205,7 +205,7 @@ async def found_live(
     older: bytes | None = None,
 ) -> dict[str, tuple[bool, str]]:
     findings = await verify_ledger(connection, dsn, ledger, signer, master_key=MASTER_KEY, older=older)
-    return {finding.check: (finding.holds, finding.says) for finding in findings}
+    return {finding.check: (finding.holds, finding.detail) for finding in findings}
 
 
 async def test_a_live_check_says_whether_the_signers_memory_was_there(

@@ -395,7 +395,7 @@ async def auditor_of_the_stored_checkpoint(scene: Scene) -> bool:
 
 def wrong(scene: Scene, content: bytes) -> list[str]:
     results = loyalty_verify.verify(io.BytesIO(content), scene.kept, [loyalty_verify.read_key(scene.key)])
-    return [f"{result.check}: {result.says}" for result in results if not result.holds]
+    return [f"{result.check}: {result.detail}" for result in results if not result.holds]
 
 
 async def witness(scene: Scene) -> bool:

@@ -84,7 +84,7 @@ def test_verify_ends_with_1_where_something_does_not_hold_and_2_where_it_is_misu
         head.write_bytes(kept)
 
     told = json.loads(run.out)
-    wrong = {finding["check"]: finding["says"] for finding in told["ledgers"]["acme"] if not finding["holds"]}
+    wrong = {finding["check"]: finding["detail"] for finding in told["ledgers"]["acme"] if not finding["holds"]}
     assert (run.code, told["verified"], set(wrong)) == (1, False, {"signer", "heads"})
     assert "the signer signed a head of 7 events that is not among the checkpoints" in wrong["signer"]
     assert loyalty("verify", "--older", str(head), *acme.place).code == 2
@@ -109,10 +109,10 @@ def test_what_is_attested_is_verified_by_replay(acme: Ledger) -> None:
     attested = acme.ask("attest", "--ledger", "acme")
 
     assert attested["stands_at"] == attested["position"] + 1
-    assert attested["columns"]["lots"][:2] == ["subject", "account_id"]
+    assert attested["columns"]["lots"][:2] == ["subject", "lot_id"]
     assert {"facts", "accounts", "lots", "statement"} < set(attested["digests"])
     findings = {one["check"]: one for one in acme.ask("verify", "--replay")["ledgers"]["acme"]}
-    assert "agree with the attestation" in findings["attestation"]["says"]
+    assert "agree with the attestation" in findings["attestation"]["detail"]
     assert refusal("attest", "--ledger", "nobody", *acme.place)
 
 
@@ -132,7 +132,9 @@ def test_a_bundle_is_verified_alone_with_the_key_and_the_checkpoint_that_were_ha
     assert told["bytes"] == output.stat().st_size
     code, found = verify_alone(output, "--older", str(kept), "--key", key)
     assert (code, found["verified"]) == (0, True), found
-    assert "signed by the key that was given" in next(c["says"] for c in found["checks"] if c["check"] == "checkpoint")
+    assert "signed by the key that was given" in next(
+        one["detail"] for one in found["checks"] if one["check"] == "checkpoint"
+    )
     assert not list(tmp_path.glob("*.part"))
 
 

@@ -12,7 +12,8 @@ from service.console.links import account_link, customer_link, link_of, subject_
 from service.console.tables import PageColumn, Row
 
 COLUMNS_MAX = 9
-PROJECTION_OF_TABLE: Mapping[str, Projection] = {one.tables[0].name: one for one in PROJECTIONS}
+PROJECTION_OF_TABLE: Mapping[str, Projection] = {table.name: one for one in PROJECTIONS for table in one.tables}
+TABLES: Mapping[str, Table] = {table.name: table for one in PROJECTIONS for table in one.tables}
 # The columns that matter first, by table. Other tables show their first columns.
 CHOSEN: Mapping[str, tuple[str, ...]] = {
     "accounts": ("customer", "programme", "unit", "available", "promised", "claimed", "drift", "last_at"),
@@ -24,6 +25,9 @@ CHOSEN: Mapping[str, tuple[str, ...]] = {
     "customers": ("status", "loyalty_type", "joined_at", "store", "merged_into", "merged_at", "erased_at"),
     "reward_redemptions": ("customer", "reward", "state", "points", "completed_at", "coupon_code"),
     "rewards": ("name", "programme", "reward_type", "enabled", "points_cost", "starts_at", "ends_at"),
+    "lots": ("account", "points", "remaining", "status", "earned_at", "expires_on", "bill_number", "promotion"),
+    "promises": ("account", "points", "remaining", "promised_at", "converts_on", "bill_number", "promotion"),
+    "redemptions": ("account", "points", "reversed", "reversal", "value", "redeemed_at", "bill_number"),
     "badges": ("customer", "badge", "earned_count", "first_earned_at", "last_earned_at"),
 }
 HIDDEN = frozenset(("previous_owners", "last_position", "ledger_id"))
@@ -43,7 +47,7 @@ def row_table_columns(table: str, present: Iterable[str], *, without: str = "") 
 @cache
 def _columns(table: str) -> tuple[PageColumn, ...]:
     projection = PROJECTION_OF_TABLE[table]
-    types = {column.name: column.type for column in columns_of(projection.tables[0].row)}
+    types = {column.name: column.type for column in columns_of(TABLES[table].row)}
     names = CHOSEN.get(table) or tuple(name for name in types if name not in HIDDEN)[:COLUMNS_MAX]
     first = PageColumn("id", column_title(table.removesuffix("s")), "short", _link_of(table, projection))
     return (first, *(_column(name, types.get(name)) for name in names))
@@ -61,6 +65,8 @@ def side_table_columns(table: Table, rows: Sequence[Row]) -> list[PageColumn]:
 def _column(name: str, of_type: object) -> PageColumn:
     if name in CUSTOMERS:
         return PageColumn(name, column_title(name), "short", lambda row: customer_link(row.get(name)))
+    if name == "account":
+        return PageColumn(name, column_title(name), "short", lambda row: account_link(row["account"]))
     if name == "position":
         return PageColumn(name, "Event", "event", link_of(name))
     if name in STATES:
@@ -74,6 +80,8 @@ def _link_of(table: str, projection: Projection) -> Callable[[Row], str | None]:
     def link(row: Row) -> str | None:
         if table == "accounts":
             return account_link(row["id"])
+        if TABLES[table] is not projection.tables[0]:  # a part of an account
+            return account_link(row["account"])
         return subject_link(projection.path or projection.subject, row["id"])
 
     return link

@@ -19,10 +19,11 @@ from ledger.errors import LedgerReadsTooMany, LedgerUnavailable
 from ledger.worker_process import become_worker
 from service.api.requests.request_shares import RequestShares
 
-BYTES_IN_TURN_MIN = 2 * 1024  # a ledger's larger bodies are processed one at a time, so that others come between
+BYTES_IN_TURN_MIN = 4 * 1024  # a ledger's larger bodies are processed one at a time, so that others come between
 BYTES_AT_ONCE_MAX = 16 * 1024  # the slowest body of this size takes about 12 ms; the largest published one has 13 KB
 WAITING_PER_LEDGER_MAX = 32  # each may hold a body of 1 MiB
 WAIT_SECONDS_MAX = 5.0
+TURN_WAIT_SECONDS_MAX = 0.75  # of a body for its turn. When the service is overloaded, a turn takes long: refuse soon
 NICENESS = 10  # the process gives way to the service
 
 P = ParamSpec("P")
@@ -36,7 +37,7 @@ class LargeBodyWorker:
         self._executor: ProcessPoolExecutor | None = None
         self._lifeline: Pipe | None = None  # the process ends when it is closed
         self._of_ledger = RequestShares(1, WAITING_PER_LEDGER_MAX, WAIT_SECONDS_MAX)
-        self._medium_of_ledger = RequestShares(1, WAITING_PER_LEDGER_MAX, WAIT_SECONDS_MAX)
+        self._medium_of_ledger = RequestShares(1, WAITING_PER_LEDGER_MAX, TURN_WAIT_SECONDS_MAX)
         self._turn = asyncio.Lock()  # first come, first served; each ledger waits with at most one body
 
     async def work_on(

@@ -30,14 +30,15 @@ from ledger.background import cancel_all
 from ledger.database import connect
 from projections.engine.worker import catch_up
 from service.outgoing import administration
+from service.outgoing.addresses import Destinations
 from service.outgoing.dispatcher import Dispatcher
-from service.outgoing.endpoint_sender import post_messages
 from service.outgoing.endpoints import Endpoint, EndpointOptions, delete_endpoint
 from service.outgoing.fact_feed import read_page
 from service.outgoing.http_client import ReceiverClient
 from service.outgoing.messages import FeedCursor, Message
+from service.outgoing.open_sinks import open_sink
 
-HERE = [ip_network("127.0.0.0/8")]
+HERE = Destinations([ip_network("127.0.0.0/8")])
 EVENTS_PER_REQUEST = 1_000
 EVENTS_PER_SECOND = 800  # about 1,000 facts
 STEPS_PER_SECOND = 10
@@ -118,7 +119,7 @@ def _delay_figure(name: str, delays: list[list[float]]) -> Figure:
 async def _make_endpoint(database: BenchDatabase, ledger: Any, url: str, *, after: int) -> Endpoint:
     options = EndpointOptions(types=["fact.recorded"], events_per_request=EVENTS_PER_REQUEST)
     return await administration.create(
-        database.connection, MASTER_KEY, ledger, url, options, allowed=HERE, after=after, since=None
+        database.connection, MASTER_KEY, ledger, url, options, destinations=HERE, after=after, since=None
     )
 
 
@@ -132,17 +133,18 @@ async def _read_all(database: BenchDatabase, endpoint: Endpoint) -> list[Message
 
 async def _post_all(endpoint: Endpoint, messages: Sequence[Message]) -> float:
     """Sign and post messages without a database. Return the seconds."""
-    async with ReceiverClient(HERE) as client:
+    async with ReceiverClient(HERE.networks) as client:
+        sink = open_sink(endpoint, client, HERE)
         with Stopwatch() as watch:
             for start in range(0, len(messages), EVENTS_PER_REQUEST):
-                answer = await post_messages(client, endpoint, messages[start : start + EVENTS_PER_REQUEST])
+                answer = await sink.send(messages[start : start + EVENTS_PER_REQUEST])
                 assert answer.is_success, answer
     return watch.seconds
 
 
 async def _dispatch_all(database: BenchDatabase, endpoint: Endpoint) -> float:
     """Dispatch until the endpoint has got everything. Return the seconds since the first attempt began."""
-    dispatching = asyncio.create_task(Dispatcher(database.dsn, MASTER_KEY, allowed=HERE).run())
+    dispatching = asyncio.create_task(Dispatcher(database.dsn, MASTER_KEY, destinations=HERE).run())
     try:
         with Stopwatch() as watch:
             while (await administration.describe(database.connection, [endpoint]))[0]["events_behind"]:  # noqa: ASYNC110
@@ -211,5 +213,5 @@ async def _arrivals(session: aiohttp.ClientSession, url: str) -> dict[int, float
 
 async def dispatch_alone(dsn: str) -> int:
     """Run a dispatcher. The port means nothing."""
-    servers.keep(asyncio.create_task(Dispatcher(dsn, MASTER_KEY, allowed=HERE).run()))
+    servers.keep(asyncio.create_task(Dispatcher(dsn, MASTER_KEY, destinations=HERE).run()))
     return 0

@@ -18,6 +18,8 @@ from ledger.errors import KeyWrong, SetupWrong
 from ledger.transparency.signed_notes import VerifierKey
 from ledger.transparency.signer import read_seeds
 from service.monitoring.logs import LogFormat
+from service.outgoing.addresses import Destinations
+from service.outgoing.sinks.stream_addresses import are_servers
 
 SECRETS = ("database_url", "master_key", "signing_key", "anchors")  # settings that may be in a file
 DATABASE_URL = "DATABASE_URL"
@@ -172,6 +174,10 @@ class Settings(BaseSettings):
         default="",
         description="private networks to which outgoing webhooks may go, such as 10.0.0.0/8, separated by blanks",
     )
+    outgoing_servers: str = Field(
+        default="",
+        description="servers of NATS and Kafka to which messages may go, such as nats-1:4222, separated by blanks",
+    )
     outgoing_days: float = Field(
         default=5.0, gt=0, le=365, description="days of failures after which an endpoint is disabled"
     )
@@ -203,6 +209,13 @@ class Settings(BaseSettings):
             raise ValueError("it is addresses such as 10.0.0.5 and networks such as 10.0.0.0/8") from None
         return text
 
+    @field_validator("outgoing_servers")
+    @classmethod
+    def _are_servers(cls, text: str) -> str:
+        if not are_servers(text.lower().split()):
+            raise ValueError("it is hosts with ports, such as nats.example.com:4222, separated by blanks")
+        return text
+
     @field_validator("witnesses")
     @classmethod
     def _are_witnesses(cls, text: str) -> str:
@@ -223,9 +236,10 @@ class Settings(BaseSettings):
         """Return the networks without a limit of connections."""
         return [ip_network(address) for address in self.proxies.split()]
 
-    def allowed_networks(self) -> list[IPv4Network | IPv6Network]:
-        """Return the private networks to which outgoing webhooks may go."""
-        return [ip_network(address) for address in self.outgoing_networks.split()]
+    def allowed_destinations(self) -> Destinations:
+        """Return where outgoing messages may go besides public addresses."""
+        networks = [ip_network(address) for address in self.outgoing_networks.split()]
+        return Destinations(networks, frozenset(self.outgoing_servers.lower().split()))
 
     def witness_addresses(self) -> list[WitnessAddress]:
         """Return the witnesses that cosign checkpoints."""

@@ -4,12 +4,13 @@ An operator of one ledger names the URL. The service must not become that operat
 (server-side request forgery). Metadata services of clouds are link-local, private or listed in FORBIDDEN.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from ledger.errors import RequestInvalid
+from service.outgoing.sinks.stream_addresses import check_stream_url, is_stream
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -22,6 +23,16 @@ FORBIDDEN: Sequence[Network] = (
     ip_network("64:ff9b:1::/48"),
     ip_network("fec0::/10"),  # site-local, deprecated and still private
 )
+
+
+class Destinations(NamedTuple):
+    """Where messages may go besides public addresses: private networks, and the servers of streams."""
+
+    networks: Sequence[Network] = ()
+    servers: Collection[str] = ()
+
+
+PUBLIC_ONLY = Destinations()
 
 
 def parse_address(text: str) -> Address | None:
@@ -50,18 +61,22 @@ def _embedded(address: Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
 
 
-def check_url(url: str, allowed: Sequence[Network]) -> str:
+def check_url(url: str, destinations: Destinations) -> str:
     """Return the URL of an endpoint. Raises RequestInvalid.
 
     `http` is accepted only if the setting allows any network, as on a machine for trials.
     """
+    if not url.isascii() or not url.isprintable() or " " in url or len(url) > URL_CHARACTERS_MAX:
+        raise RequestInvalid("`url` must be a URL such as https://example.com/hooks")
+    if is_stream(url):
+        return check_stream_url(url, destinations.servers)
+    allowed = destinations.networks
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise RequestInvalid("`url` must be a URL such as https://example.com/hooks") from None
-    is_plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= URL_CHARACTERS_MAX
-    if not is_plain or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise RequestInvalid("`url` must be a URL such as https://example.com/hooks")
     if "@" in parts.netloc or parts.fragment:
         raise RequestInvalid("`url` must hold no user, no password and no fragment; the signature authenticates")

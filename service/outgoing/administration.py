@@ -14,13 +14,15 @@ from ledger.store.read import tail
 from ledger.store.registry import Ledger
 from projections.queries.as_of import position_at
 from service.outgoing import delivery_state, endpoints
-from service.outgoing.addresses import Network
+from service.outgoing.addresses import Destinations
 from service.outgoing.delivery_state import Attempt, DeliveryState
-from service.outgoing.endpoint_sender import attempt_of, post_messages
+from service.outgoing.endpoint_sender import attempt_of
 from service.outgoing.endpoints import Endpoint, EndpointOptions
 from service.outgoing.http_client import ReceiverClient
 from service.outgoing.message_types import ENDPOINT_TEST
 from service.outgoing.messages import Message
+from service.outgoing.open_sinks import open_sink
+from service.outgoing.sinks.stream_credentials import StreamCredentials
 
 
 async def start_position(
@@ -50,14 +52,17 @@ async def create(
     url: str,
     options: EndpointOptions,
     *,
-    allowed: Sequence[Network],
+    destinations: Destinations,
     after: int | None,
     since: datetime | None,
+    credentials: StreamCredentials | None = None,
 ) -> Endpoint:
     """Create an endpoint. Without a place to begin it gets what is recorded from now on. Raises RequestInvalid."""
     chosen = await start_position(connection, ledger, after=after, since=since)
     begin = await tail(connection, ledger.ledger_id) if chosen is None else chosen
-    return await endpoints.create_endpoint(connection, master_key, ledger, url, options, allowed=allowed, after=begin)
+    return await endpoints.create_endpoint(
+        connection, master_key, ledger, url, options, destinations=destinations, after=begin, credentials=credentials
+    )
 
 
 async def replay(connection: Connection, endpoint: Endpoint, *, after: int | None, since: datetime | None) -> int:
@@ -69,14 +74,14 @@ async def replay(connection: Connection, endpoint: Endpoint, *, after: int | Non
     return position
 
 
-async def send_test(connection: Connection, endpoint: Endpoint, allowed: Sequence[Network]) -> Attempt:
+async def send_test(connection: Connection, endpoint: Endpoint, destinations: Destinations) -> Attempt:
     """Send a test at once, also to a disabled endpoint, and log it. The cursor stays."""
-    attempt = await post_test(endpoint, allowed)
+    attempt = await post_test(endpoint, destinations)
     await delivery_state.log_test(connection, endpoint, attempt)
     return attempt
 
 
-async def post_test(endpoint: Endpoint, allowed: Sequence[Network]) -> Attempt:
+async def post_test(endpoint: Endpoint, destinations: Destinations) -> Attempt:
     """Send a test without logging it."""
     now = clock.now()
     message = Message(
@@ -88,8 +93,12 @@ async def post_test(endpoint: Endpoint, allowed: Sequence[Network]) -> Attempt:
         None,
         orjson.dumps({"endpoint": endpoint.endpoint_id}),
     )
-    async with ReceiverClient(allowed) as client:
-        answer = await post_messages(client, endpoint, [message])
+    async with ReceiverClient(destinations.networks) as client:
+        sink = open_sink(endpoint, client, destinations)
+        try:
+            answer = await sink.send([message])
+        finally:
+            await sink.close()
     return attempt_of(endpoint, [message], answer, "test")._replace(at=now)
 
 
@@ -119,7 +128,7 @@ def endpoint_json(endpoint: Endpoint, state: DeliveryState, last: int) -> dict[s
         "kinds": endpoint.kinds,
         "events_per_request": endpoint.events_per_request,
         "notice_days": endpoint.notice_days,
-        "live_secrets": len(endpoint.secrets),
+        "live_secrets": len(endpoint.signing_secrets),
         "created_at": endpoint.created_at,
         "status": status,
         "disabled_at": endpoint.disabled_at,

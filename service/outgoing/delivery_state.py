@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from ledger.database import Connection
 from ledger.errors import EndpointUnknown
 from service.outgoing.endpoints import Endpoint
-from service.outgoing.http_client import AnswerReceived
 from service.outgoing.messages import FeedCursor
+from service.outgoing.sinks.message_sink import AnswerReceived
 
 ATTEMPTS_KEPT = 10_000  # of each endpoint
 ATTEMPTS_PER_PRUNING = 500
@@ -40,7 +40,7 @@ LOG_TEST = """
     WITH counted AS (
         UPDATE outgoing.cursors
            SET attempts = attempts + 1,
-               succeeded = succeeded + CASE WHEN $9::int BETWEEN 200 AND 299 THEN 1 ELSE 0 END
+               succeeded = succeeded + CASE WHEN $12 THEN 1 ELSE 0 END
          WHERE ledger_id = $1 AND endpoint_id = $2
         RETURNING attempts
     )
@@ -136,7 +136,7 @@ async def log_attempt(
 async def log_test(connection: Connection, endpoint: Endpoint, attempt: Attempt) -> None:
     """Log the attempt of a test. The cursor stays. Raises EndpointUnknown."""
     ids = endpoint.ledger.ledger_id, endpoint.endpoint_id
-    if await connection.fetchval(LOG_TEST, *ids, *attempt.columns) is None:
+    if await connection.fetchval(LOG_TEST, *ids, *attempt.columns, attempt.answer.is_success) is None:
         raise EndpointUnknown(endpoint.endpoint_id)
 
 

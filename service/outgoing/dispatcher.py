@@ -15,7 +15,7 @@ from ledger.background import KeptConnection, cancel_all, keep_connected
 from ledger.database import Connection, Session, connect
 from ledger.locks import DISPATCHER
 from ledger.privacy.encryption import MasterKey
-from service.outgoing.addresses import Network
+from service.outgoing.addresses import Destinations
 from service.outgoing.delivery_state import read_states
 from service.outgoing.endpoint_sender import EndpointSender, SenderContext
 from service.outgoing.endpoints import list_enabled_endpoints
@@ -46,10 +46,10 @@ class Dispatcher:
     """Sends until cancelled. Errors are logged and retried."""
 
     def __init__(
-        self, dsn: str, master_key: MasterKey, *, allowed: Sequence[Network] = (), failing_days_max: float = 5.0
+        self, dsn: str, master_key: MasterKey, *, destinations: Destinations, failing_days_max: float = 5.0
     ) -> None:
         self._dsn, self._master_key = dsn, master_key
-        self._allowed, self._failing_days_max = allowed, failing_days_max
+        self._destinations, self._failing_days_max = destinations, failing_days_max
         self._is_leader = False
         self._refreshed_at = 0.0
         self._senders: dict[str, RunningSender] = {}  # by the id of the endpoint
@@ -65,8 +65,10 @@ class Dispatcher:
     async def run(self) -> None:
         """Send until cancelled."""
         try:
-            async with ReceiverClient(self._allowed) as client:
-                context = SenderContext(self._read, self._write, client, self._master_key, self._failing_days_max)
+            async with ReceiverClient(self._destinations.networks) as client:
+                context = SenderContext(
+                    self._read, self._write, client, self._destinations, self._master_key, self._failing_days_max
+                )
 
                 async def step(session: Session) -> None:
                     await self._step(session, context)

@@ -24,21 +24,16 @@ from ledger.background import repeat
 from ledger.database import CONNECTION_LOST, Connection
 from ledger.failures import describe_failure
 from ledger.privacy.encryption import MasterKey
+from service.outgoing.addresses import Destinations
 from service.outgoing.delivery_state import Attempt, DeliveryState, StateChanged, log_attempt, move_cursor, read_states
 from service.outgoing.endpoints import Endpoint, disable_endpoint
 from service.outgoing.fact_feed import FeedPage, read_page
-from service.outgoing.http_client import AnswerReceived, ReceiverClient
-from service.outgoing.messages import (
-    BATCH_CONTENT_TYPE,
-    CONTENT_TYPE,
-    FeedCursor,
-    Message,
-    encode_body,
-    request_id,
-)
+from service.outgoing.http_client import ReceiverClient
+from service.outgoing.messages import FeedCursor, Message, request_id
 from service.outgoing.notices import Notice, has_notices, read_notices, remember_notices
+from service.outgoing.open_sinks import open_sink
 from service.outgoing.retry_schedule import is_given_up, retry_seconds
-from service.outgoing.signatures import signature_headers
+from service.outgoing.sinks.message_sink import AnswerReceived
 
 NOTICE_SECONDS = 300.0  # between two looks for notices
 RETRY_SECONDS = 1.0  # after a fault of ours, such as a lost database connection
@@ -56,6 +51,7 @@ class SenderContext(NamedTuple):
     read: Callable[[int], AbstractAsyncContextManager[Connection]]  # confined to one ledger
     write: Callable[[], AbstractAsyncContextManager[Connection]]
     client: ReceiverClient
+    destinations: Destinations
     master_key: MasterKey
     failing_days_max: float
 
@@ -75,6 +71,7 @@ class EndpointSender:
         self.endpoint = endpoint
         self.resets: int | None = None  # of the state that was read last
         self._context = context
+        self._sink = open_sink(endpoint, context.client, context.destinations)
         self._woken = asyncio.Event()
         self._state: DeliveryState | None = None
         self._pending: deque[Message] = deque()
@@ -95,6 +92,7 @@ class EndpointSender:
             await repeat(f"endpoint {self.endpoint.endpoint_id}", self._run_once, log=_log, retry_seconds=RETRY_SECONDS)
         finally:
             self._forget_page()
+            await self._sink.close()
 
     async def _run_once(self) -> bool:
         """Read the state, and send from there on. Return True if the endpoint is disabled or removed."""
@@ -195,10 +193,10 @@ class EndpointSender:
             return await read_page(connection, self.endpoint, self._read_upto)
 
     async def _send(self, batch: Batch) -> bool:
-        """Send one request and log it. Return False if nothing is sent any more."""
+        """Send one batch and log it. Return False if nothing is sent any more."""
         assert self._state is not None
         at = clock.now()
-        answer = await post_messages(self._context.client, self.endpoint, batch.messages)
+        answer = await self._sink.send(batch.messages)
         outcome, state = next_state(self._state, batch.after or self._state.cursor, answer)
         attempt = attempt_of(self.endpoint, batch.messages, answer, outcome)._replace(at=at)
         stop_reason = None
@@ -239,17 +237,6 @@ def next_state(state: DeliveryState, after: FeedCursor, answer: AnswerReceived) 
         failing_since=state.failing_since or now,
         retry_at=now + timedelta(seconds=pause),
     )
-
-
-async def post_messages(client: ReceiverClient, endpoint: Endpoint, messages: Sequence[Message]) -> AnswerReceived:
-    """Send messages in one signed request."""
-    body = encode_body(messages, endpoint.ledger.name, batched=endpoint.batched)
-    message_id = request_id(endpoint.endpoint_id, messages)
-    headers = {
-        "Content-Type": BATCH_CONTENT_TYPE if endpoint.batched else CONTENT_TYPE,
-        **signature_headers(endpoint.secrets, message_id, clock.now(), body),
-    }
-    return await client.post(endpoint.url, headers, body)
 
 
 def attempt_of(endpoint: Endpoint, messages: Sequence[Message], answer: AnswerReceived, outcome: str) -> Attempt:

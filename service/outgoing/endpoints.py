@@ -7,9 +7,11 @@ import logging
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import asyncpg
+import msgspec
 
 from ledger import clock
 from ledger.credentials import make_standard
@@ -19,8 +21,10 @@ from ledger.facts import FACTS
 from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import Ledger, checked_label
 from ledger.store.row_macs import endpoint_context, has_valid_mac, mac_of
-from service.outgoing.addresses import Network, check_url
+from service.outgoing.addresses import Destinations, check_url
 from service.outgoing.message_types import RECONCILIATION_CLOSED, RECONCILIATION_OPENED, SUBSCRIBED_TYPES
+from service.outgoing.sinks.stream_addresses import is_stream, parse_stream_address
+from service.outgoing.sinks.stream_credentials import StreamCredentials, check_credentials
 
 SECRETS_MAX = 2  # live at once, during a rotation
 ENDPOINTS_PER_LEDGER_MAX = 100
@@ -29,6 +33,7 @@ EVENTS_PER_REQUEST_MAX = 1_000
 NOTICE_DAYS_DEFAULT = 30
 NOTICE_DAYS_MAX = 366
 MATTER_TYPES = {RECONCILIATION_OPENED, RECONCILIATION_CLOSED}
+EXTRAS = {"nats": "nats", "kafka": "confluent_kafka"}  # the module that an extra brings
 KINDS = frozenset(fact.__name__ for fact in FACTS)
 
 COUNT_ENDPOINTS = "SELECT count(*) FROM outgoing.endpoints WHERE ledger_id = $1"
@@ -93,6 +98,16 @@ class Endpoint(NamedTuple):
         """True if a body is an array of CloudEvents."""
         return self.events_per_request > 1
 
+    @property
+    def signing_secrets(self) -> tuple[bytes, ...]:
+        """The secrets that sign requests. A stream has none: its only secret is its credentials in JSON."""
+        return () if is_stream(self.url) else self.secrets
+
+    @property
+    def newest_secret(self) -> str | None:
+        """The secret to show when it is made; None for a stream."""
+        return self.signing_secrets[-1].decode() if self.signing_secrets else None
+
 
 class EndpointOptions(NamedTuple):
     """The options of a new endpoint. Empty `types` means every type, empty `kinds` every kind of fact."""
@@ -111,17 +126,22 @@ async def create_endpoint(
     url: str,
     options: EndpointOptions,
     *,
-    allowed: Sequence[Network],
+    destinations: Destinations,
     after: int,
+    credentials: StreamCredentials | None = None,
 ) -> Endpoint:
-    """Create an endpoint, which gets the messages of all events after the position `after`. Raises RequestInvalid."""
+    """Create an endpoint, which gets the messages of all events after the position `after`. Raises RequestInvalid.
+
+    `credentials` are for a stream only.
+    """
     _check_options(options)
     endpoint_id = f"ep_{secrets.token_hex(12)}"
-    secret = make_standard().encode()
+    url = check_url(url, destinations)
+    secret = _first_secret(url, credentials)
     row: dict[str, Any] = {
         "ledger_id": ledger.ledger_id,
         "endpoint_id": endpoint_id,
-        "url": check_url(url, allowed),
+        "url": url,
         "types": sorted(_complete(options.types)),
         "kinds": sorted(set(options.kinds)),
         "events_per_request": options.events_per_request,
@@ -137,6 +157,23 @@ async def create_endpoint(
         await connection.execute(CREATE_ENDPOINT, *row.values(), mac_of(master_key, "endpoints", row))
         await connection.execute(CREATE_CURSOR, ledger.ledger_id, endpoint_id, after)
     return _decrypted_endpoint({**row, "name": ledger.name}, master_key)
+
+
+def _first_secret(url: str, credentials: StreamCredentials | None) -> bytes:
+    """Return the secret of a new endpoint: a new one for a webhook, the given credentials of a stream."""
+    if is_stream(url):
+        return _encoded_credentials(url, credentials or StreamCredentials())
+    if credentials is not None:
+        raise RequestInvalid("`credentials` are for streams; the signature authenticates requests to a webhook")
+    return make_standard().encode()
+
+
+def _encoded_credentials(url: str, credentials: StreamCredentials) -> bytes:
+    address = parse_stream_address(url)
+    if find_spec(EXTRAS[address.kind]) is None:
+        raise RequestInvalid(f"streams of {address.kind} need more packages: install loyalty-ledger[{address.kind}]")
+    check_credentials(credentials, address)
+    return msgspec.json.encode(credentials)
 
 
 def _complete(types: Sequence[str]) -> set[str]:
@@ -186,7 +223,11 @@ async def list_enabled_endpoints(connection: Connection, master_key: MasterKey) 
 
 
 async def rotate_secret(connection: Connection, master_key: MasterKey, endpoint: Endpoint) -> str:
-    """Add a secret, and return it. Requests are signed by the new and the previous secret, until `settle_secret`."""
+    """Add a secret, and return it. Requests are signed by the new and the previous secret, until `settle_secret`.
+
+    Raises RequestInvalid for a stream.
+    """
+    _refuse_stream(endpoint)
     added = make_standard()
     kept = [*endpoint.secrets, added.encode()][-SECRETS_MAX:]
     await _set_secrets(connection, master_key, endpoint, kept)
@@ -194,8 +235,27 @@ async def rotate_secret(connection: Connection, master_key: MasterKey, endpoint:
 
 
 async def settle_secret(connection: Connection, master_key: MasterKey, endpoint: Endpoint) -> None:
-    """End a rotation: requests are signed by the newest secret only."""
+    """End a rotation: requests are signed by the newest secret only. Raises RequestInvalid for a stream."""
+    _refuse_stream(endpoint)
     await _set_secrets(connection, master_key, endpoint, endpoint.secrets[-1:])
+
+
+def _refuse_stream(endpoint: Endpoint) -> None:
+    if is_stream(endpoint.url):
+        raise RequestInvalid("a stream has no secret that signs; replace its credentials")
+
+
+async def replace_credentials(
+    connection: Connection, master_key: MasterKey, endpoint: Endpoint, credentials: StreamCredentials
+) -> None:
+    """Replace the credentials of a stream. A stream that was failing is tried at once. Raises RequestInvalid."""
+    if not is_stream(endpoint.url):
+        raise RequestInvalid("`credentials` are for streams; rotate the secret of a webhook")
+    encoded = _encoded_credentials(endpoint.url, credentials)
+    async with connection.transaction():
+        await _set_secrets(connection, master_key, endpoint, [encoded])
+        if endpoint.disabled_at is None:
+            await connection.execute(SET_STOP_REASON, endpoint.ledger.ledger_id, endpoint.endpoint_id, None)
 
 
 async def enable_endpoint(connection: Connection, master_key: MasterKey, endpoint: Endpoint) -> None:

@@ -10,42 +10,20 @@ import asyncio
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType
 
-from ledger.vendors.personal_values import is_personal_value
 from service.outgoing.addresses import Network, is_allowed, parse_address
+from service.outgoing.sinks.message_sink import SECONDS_MAX, AnswerReceived, printable_answer
 
-REQUEST_SECONDS_MAX = 20.0
+REQUEST_SECONDS_MAX = SECONDS_MAX
 CONNECT_SECONDS_MAX = 10.0
 ANSWER_BYTES_MAX = 1024
 CONNECTIONS_MAX = 200
 HEADER_BYTES_MAX = 8190
-GONE = 410
-HELD_BACK = "(the answer is not kept: it may hold personal data)"
 FORBIDDEN_ADDRESS = "the address is private, and LOYALTY_OUTGOING_NETWORKS does not allow it"
-
-
-class AnswerReceived(NamedTuple):
-    """The result of one request. `status` is None if there was no answer; `detail` then names the reason."""
-
-    status: int | None
-    detail: str
-    milliseconds: int
-    retry_after_seconds: float | None = None
-
-    @property
-    def is_success(self) -> bool:
-        """True if the receiver has accepted the messages."""
-        return self.status is not None and 200 <= self.status < 300
-
-    @property
-    def is_gone(self) -> bool:
-        """True if the receiver wants no further messages."""
-        return self.status == GONE
 
 
 class ForbiddenAddress(OSError):
@@ -136,7 +114,9 @@ class ReceiverClient:
                 status = response.status
                 retry_after = _read_seconds(response.headers.get("Retry-After"))
                 if not 200 <= status < 300:
-                    detail = _shown(await response.content.read(ANSWER_BYTES_MAX))
+                    detail = printable_answer(
+                        (await response.content.read(ANSWER_BYTES_MAX)).decode("utf-8", "replace")
+                    )
         except TimeoutError:
             status, detail = None, f"no answer within {REQUEST_SECONDS_MAX:g} s"
         except (aiohttp.ClientError, OSError) as error:
@@ -152,12 +132,6 @@ def _reason(error: Exception) -> str:
             return FORBIDDEN_ADDRESS
         cause = cause.__cause__ or cause.__context__
     return type(error).__name__
-
-
-def _shown(answer: bytes) -> str:
-    """Return the begin of an answer as text that may be stored."""
-    text = answer.decode("utf-8", "replace").replace("\0", "")
-    return HELD_BACK if is_personal_value(text) else text
 
 
 def _read_seconds(text: str | None) -> float | None:

@@ -6,8 +6,8 @@ follow from the ledger alone. So a retry, a replay, a rebuild and another sender
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -44,9 +44,9 @@ def sequence_of(position: int, group: int, ordinal: int) -> str:
     return f"{(position * GROUPS + group) * ORDINALS_PER_GROUP + ordinal:0{SEQUENCE_DIGITS}d}"
 
 
-def encode_message(message: Message, ledger: str) -> bytes:
-    """Return a message as a CloudEvent in JSON. Its source is the path of the ledger."""
-    event = {
+def attributes_of(message: Message, ledger: str) -> dict[str, Any]:
+    """Return the attributes of a message as a CloudEvent, without its data. The source is the path of the ledger."""
+    attributes = {
         "specversion": "1.0",
         "id": message.identifier,
         "source": f"/ledgers/{ledger}",
@@ -56,8 +56,20 @@ def encode_message(message: Message, ledger: str) -> bytes:
         "datacontenttype": "application/json",
     }
     if message.sequence is not None:
-        event["sequence"] = message.sequence
-    event["data"] = orjson.Fragment(message.data)
+        attributes["sequence"] = message.sequence
+    return attributes
+
+
+def text_attributes(message: Message, ledger: str) -> dict[str, str]:
+    """Return the attributes as texts, for headers of the binary mode. A header of its own has the type of the data."""
+    attributes = attributes_of(message, ledger)
+    del attributes["datacontenttype"]
+    return {**attributes, "time": message.time.astimezone(UTC).isoformat().replace("+00:00", "Z")}
+
+
+def encode_message(message: Message, ledger: str) -> bytes:
+    """Return a message as a CloudEvent in JSON."""
+    event = {**attributes_of(message, ledger), "data": orjson.Fragment(message.data)}
     return orjson.dumps(event, option=orjson.OPT_UTC_Z)
 
 

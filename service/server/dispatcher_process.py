@@ -77,6 +77,6 @@ def run_dispatcher(pipe: Pipe, dsn: str, master_key: MasterKey, settings: Settin
 async def dispatch(dsn: str, master_key: MasterKey, settings: Settings) -> None:
     """Send outgoing webhooks until cancelled."""
     dispatcher = Dispatcher(
-        dsn, master_key, allowed=settings.allowed_networks(), failing_days_max=settings.outgoing_days
+        dsn, master_key, destinations=settings.allowed_destinations(), failing_days_max=settings.outgoing_days
     )
     await dispatcher.run()

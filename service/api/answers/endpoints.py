@@ -12,6 +12,7 @@ from service.outgoing.endpoints import (
     NOTICE_DAYS_DEFAULT,
     NOTICE_DAYS_MAX,
 )
+from service.outgoing.sinks.stream_credentials import StreamCredentials
 
 EndpointId = Annotated[str, Meta(examples=["ep_0123456789abcdef01234567"])]
 Secret = Annotated[str, Meta(description="The secret of Standard Webhooks. It is shown only once.")]
@@ -46,9 +47,9 @@ class EndpointAnswer(TypedDict):
 
 
 class EndpointCreated(EndpointAnswer):
-    """A new endpoint, with its secret."""
+    """A new endpoint, with its secret. A stream has none."""
 
-    secret: Secret
+    secret: Secret | None
 
 
 class EndpointPage(TypedDict):
@@ -84,6 +85,13 @@ class EndpointSettled(TypedDict):
 
     endpoint_id: EndpointId
     live_secrets: int
+
+
+class EndpointCredentialsReplaced(TypedDict):
+    """The credentials of a stream that were replaced."""
+
+    endpoint_id: EndpointId
+    replaced: bool
 
 
 class EndpointReplayed(TypedDict):
@@ -132,7 +140,13 @@ class AttemptPage(TypedDict):
 class NewEndpoint(msgspec.Struct, forbid_unknown_fields=True):
     """The options of a new endpoint. Empty lists mean everything."""
 
-    url: Annotated[str, Meta(description="The URL that receives the messages.", examples=["https://example.com/hooks"])]
+    url: Annotated[
+        str,
+        Meta(
+            description="The URL of a webhook, or of a stream: nats://, nats+tls://, kafka:// or kafka+tls://.",
+            examples=["https://example.com/hooks", "nats+tls://nats.example.com:4222"],
+        ),
+    ]
     types: Annotated[list[str], Meta(description="Types of messages; see the webhooks of this document.")] = []
     kinds: Annotated[list[str], Meta(description="Kinds of facts.")] = []
     events_per_request: Annotated[
@@ -145,6 +159,7 @@ class NewEndpoint(msgspec.Struct, forbid_unknown_fields=True):
     label: str = ""
     after: Annotated[int | None, Meta(description="Send what comes after this position. Default: what is new.")] = None
     since: Annotated[str | None, Meta(description="Send what was recorded after this time.")] = None
+    credentials: Annotated[StreamCredentials | None, Meta(description="The credentials of a stream.")] = None
 
 
 class Replay(msgspec.Struct, forbid_unknown_fields=True):

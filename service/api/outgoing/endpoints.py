@@ -10,6 +10,7 @@ from service.api.answers.endpoints import (
     EndpointAnswer,
     EndpointChanged,
     EndpointCreated,
+    EndpointCredentialsReplaced,
     EndpointDeleted,
     EndpointPage,
     EndpointReplayed,
@@ -29,12 +30,13 @@ from service.formatting import cut_page, decode_cursor
 from service.outgoing import administration, delivery_state
 from service.outgoing import endpoints as store
 from service.outgoing.endpoints import Endpoint, EndpointOptions
+from service.outgoing.sinks.stream_credentials import StreamCredentials
 from service.parameters import parse_time
 from service.queries.context import QueryContext
 
 
 async def create_endpoint(request: web.Request) -> web.Response:
-    """Create an endpoint, and return the secret that signs its messages.
+    """Create an endpoint, and return the secret that signs its messages; null for a stream.
 
     Without `after` and `since` it gets what is recorded from now on. The section `webhooks` of this document describes
     the messages. Requests are signed by Standard Webhooks, and bodies are CloudEvents 1.0.
@@ -50,12 +52,13 @@ async def create_endpoint(request: web.Request) -> web.Response:
             query.ledger,
             body.url,
             options,
-            allowed=context.settings.allowed_networks(),
+            destinations=context.settings.allowed_destinations(),
             after=body.after,
             since=since,
+            credentials=body.credentials,
         )
         [described] = await administration.describe(query.connection, [made])
-    return json_response({**described, "secret": made.secrets[-1].decode()}, status=201)
+    return json_response({**described, "secret": made.newest_secret}, status=201)
 
 
 async def list_endpoints(request: web.Request) -> web.Response:
@@ -116,12 +119,21 @@ async def settle_secret(request: web.Request) -> web.Response:
     return json_response({"endpoint_id": endpoint.endpoint_id, "live_secrets": 1})
 
 
+async def replace_credentials(request: web.Request) -> web.Response:
+    """Replace the credentials of a stream. They are stored encrypted, and never returned."""
+    credentials = await read_json_body(request, StreamCredentials)
+    async with open_query(request, "admin") as query:
+        endpoint = await _find(request, query)
+        await store.replace_credentials(query.connection, _context(request).master_key, endpoint, credentials)
+    return json_response({"endpoint_id": endpoint.endpoint_id, "replaced": True})
+
+
 async def send_test_message(request: web.Request) -> web.Response:
     """Send a test message now, also to a disabled endpoint, and return the result."""
     context = _context(request)
     async with open_query(request, "admin") as query:
         endpoint = await _find(request, query)
-    attempt = await administration.post_test(endpoint, context.settings.allowed_networks())
+    attempt = await administration.post_test(endpoint, context.settings.allowed_destinations())
     async with open_query(request, "admin") as query:
         await delivery_state.log_test(query.connection, endpoint, attempt)
     return json_response({"endpoint_id": endpoint.endpoint_id, **administration.attempt_json(attempt)})
@@ -175,6 +187,14 @@ OPERATIONS = (
     change("POST", f"{ONE}/disable", disable_endpoint, answer=EndpointChanged, **OF_ENDPOINT),
     change("POST", f"{ONE}/rotate", rotate_secret, answer=EndpointRotated, **OF_ENDPOINT),
     change("POST", f"{ONE}/settle", settle_secret, answer=EndpointSettled, **OF_ENDPOINT),
+    change(
+        "PUT",
+        f"{ONE}/credentials",
+        replace_credentials,
+        answer=EndpointCredentialsReplaced,
+        body=StreamCredentials,
+        **OF_ENDPOINT,
+    ),
     change("POST", f"{ONE}/test", send_test_message, answer=EndpointTested, **OF_ENDPOINT),
     change("POST", f"{ONE}/replay", replay_messages, answer=EndpointReplayed, body=Replay, **OF_ENDPOINT),
     get(f"{ONE}/attempts", list_attempts, *PAGE, answer=AttemptPage, scopes=("admin",), **OF_ENDPOINT),

@@ -1,7 +1,8 @@
-"""loyalty endpoint: the receivers of a ledger's outgoing webhooks."""
+"""loyalty endpoint: the receivers of messages: webhooks and streams."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,9 +33,10 @@ from service.outgoing.endpoints import (
     Endpoint,
     EndpointOptions,
 )
+from service.outgoing.sinks.stream_credentials import read_credentials_file
 from service.parameters import parse_time
 
-endpoints = typer.Typer(help="Endpoints: receivers of a ledger's outgoing webhooks.", no_args_is_help=True)
+endpoints = typer.Typer(help="Endpoints: receivers of messages: webhooks and streams.", no_args_is_help=True)
 
 ATTEMPTS_SHOWN = 20
 EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="The endpoint's id.", show_default=False)]
@@ -45,11 +47,20 @@ SinceOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="Send what was recorded after this time, such as 2026-03-01T00:00Z.")
 ]
 
+CREDENTIALS_HELP = "A TOML file with the credentials of a stream: user, password_file, creds_file, ca_file ..."
+CredentialsOption = Annotated[Path | None, typer.Option(metavar="FILE", help=CREDENTIALS_HELP)]
+
 
 @endpoints.command("create")
 def create_endpoint(
     ledger: LedgerOption,
-    url: Annotated[str, typer.Option(help="The URL that receives the messages.", show_default=False)],
+    url: Annotated[
+        str,
+        typer.Option(
+            help="The URL of a webhook, or of a stream: nats+tls://HOST:4222, kafka+tls://HOST:9093.",
+            show_default=False,
+        ),
+    ],
     types: Annotated[
         str, typer.Option(metavar="TYPE,…", help="Types of messages. Default: all. See docs/outgoing.md.")
     ] = "",
@@ -62,11 +73,12 @@ def create_endpoint(
     ] = NOTICE_DAYS_DEFAULT,
     after: AfterOption = None,
     since: SinceOption = None,
+    credentials_file: CredentialsOption = None,
     label: LabelOption = "",
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create an endpoint, and print the secret that signs its messages.
+    """Create an endpoint: a webhook, or a stream of NATS or Kafka. Print the secret that signs requests to a webhook.
 
     By default it gets what is recorded from now on.
     """
@@ -80,18 +92,22 @@ def create_endpoint(
             await registry.find_ledger(connection, ledger),
             url,
             options,
-            allowed=environment.settings.allowed_networks(),
+            destinations=environment.settings.allowed_destinations(),
             after=after,
             since=start,
+            credentials=None if credentials_file is None else read_credentials_file(credentials_file),
         )
         [described] = await administration.describe(connection, [made])
-        return {**described, "secret": made.secrets[-1].decode()}
+        return {**described, "secret": made.newest_secret}
 
     made = run_with_connection(data, work)
     if as_json:
         show_json(made)
         return
     show(f"Endpoint {made['endpoint_id']} gets messages of the ledger {ledger} after position {made['position']}.")
+    if made["secret"] is None:
+        show(f"Subjects are loyalty.{ledger}.TYPE; the topic of Kafka is loyalty.{ledger}.")
+        return
     show("Enter this secret at the receiver; it verifies the header webhook-signature (Standard Webhooks):")
     show(f"  secret  {made['secret']}")
 
@@ -180,13 +196,31 @@ def rotate_secret(
     show_result({"endpoint_id": endpoint_id, "secret": secret}, done, as_json=as_json)
 
 
+@endpoints.command("credentials")
+def replace_credentials(
+    endpoint_id: EndpointArgument,
+    credentials_file: Annotated[Path, typer.Argument(metavar="FILE", help=CREDENTIALS_HELP, show_default=False)],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace the credentials of a stream."""
+
+    async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> None:
+        given = read_credentials_file(credentials_file)
+        await store.replace_credentials(connection, environment.master_key, endpoint, given)
+
+    _with_endpoint(data, endpoint_id, work)
+    done = f"Endpoint {endpoint_id} has new credentials; a running service applies them within 5 s."
+    show_result({"endpoint_id": endpoint_id, "replaced": True}, done, as_json=as_json)
+
+
 @endpoints.command("test")
 def send_test(endpoint_id: EndpointArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Send a test message now, and show the answer. Exit code 1 if the receiver does not accept it."""
 
     async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> dict[str, Any]:
-        allowed = environment.settings.allowed_networks()
-        return administration.attempt_json(await administration.send_test(connection, endpoint, allowed))
+        destinations = environment.settings.allowed_destinations()
+        return administration.attempt_json(await administration.send_test(connection, endpoint, destinations))
 
     result = _with_endpoint(data, endpoint_id, work)
     answer = f"status {result['status']}" if result["status"] else result["detail"]

@@ -120,7 +120,7 @@ async def _change(request: web.Request, query: QueryContext, what: str, endpoint
 
 async def _test(request: web.Request, endpoint: Endpoint) -> dict[str, Any]:
     """Send a test while no connection is held, because the receiver may be slow. Return its result."""
-    attempt = await administration.post_test(endpoint, _context(request).settings.allowed_networks())
+    attempt = await administration.post_test(endpoint, _context(request).settings.allowed_destinations())
     async with open_query(request, "admin") as query:
         await delivery_state.log_test(query.connection, endpoint, attempt)
     return administration.attempt_json(attempt)

@@ -8,6 +8,7 @@ from ledger.database import Connection
 from ledger.store import api_keys
 from ledger.store.api_keys import SCOPES
 from projections import rebuild
+from service.outgoing.addresses import PUBLIC_ONLY
 from service.outgoing.endpoints import EndpointOptions, create_endpoint
 from service.server.openapi.document import FILE
 from tests.support.client import MASTER_KEY, TenantClient, serving
@@ -55,8 +56,9 @@ async def quokka_lives_here(connection: Connection, zebra: TenantClient, quokka:
         await one.ask_now("/v1/projections")
     options = EndpointOptions(label="quokka")
     endpoint = await create_endpoint(
-        connection, MASTER_KEY, quokka.ledger, "https://quokka.example/hooks", options, allowed=(), after=0
-    )
+        connection, MASTER_KEY, quokka.ledger, "https://quokka.example/hooks", options,
+        destinations=PUBLIC_ONLY, after=0,
+    )  # fmt: skip
     QUOKKA_ENDPOINT[0] = endpoint.endpoint_id
     assert (await rebuild.rebuild(zebra.dsn, expect=("accounts",), to_promote=False)).comparison is not None
     # As if quokka's rows differed, in a rebuild that was made for quokka alone.

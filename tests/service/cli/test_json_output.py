@@ -89,6 +89,7 @@ WORKS = (
 MAY_FIND = {"reconcile", "doctor", "endpoint test"}
 RUN_LONG = {"demo", "serve", "project", "dispatch", "witness"}
 REFUSED = {  # what a command says no to, before or after it has looked at the database
+    "endpoint credentials": ("{endpoint_id}", "/nowhere.toml"),
     "unmerge": ("--ledger=json", f"--customer={CUSTOMER}", "--author=a", "--reason=r"),
     "seal retire": ("00000000", "--ledger=json"),
     "log withdraw": ("none", "--ledger=json"),

@@ -14,6 +14,7 @@ from ledger.transparency.signer import Signer
 from service.api.requests.app_context import APP_CONTEXT
 from service.embedded.server import EmbeddedPostgres
 from service.outgoing import administration
+from service.outgoing.addresses import PUBLIC_ONLY
 from service.outgoing.endpoints import EndpointOptions
 from service.settings import Settings
 from tests.conftest import fresh_database
@@ -139,7 +140,7 @@ async def test_an_endpoint_is_disabled_enabled_and_its_secret_rotated(acting: Ac
     async with acting.acme.database() as connection:
         made = await administration.create(
             connection, MASTER_KEY, acting.acme.ledger, "https://receiver.example/hook", EndpointOptions(),
-            allowed=(), after=None, since=None,
+            destinations=PUBLIC_ONLY, after=None, since=None,
         )  # fmt: skip
     path = f"/console/operations/endpoints/{made.endpoint_id}"
 

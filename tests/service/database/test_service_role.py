@@ -12,6 +12,7 @@ from ledger.store.registry import Ledger
 from ledger.transparency import tree_heads
 from ledger.transparency.signer import Signer
 from service.audit.verify_ledger import verify_ledger
+from service.outgoing.addresses import PUBLIC_ONLY
 from service.outgoing.endpoints import EndpointOptions, create_endpoint
 from tests.support.client import MASTER_KEY, serving
 from tests.support.payloads import VAULT, delivery, issued
@@ -81,7 +82,9 @@ async def configured(connection: Connection, ledger: Ledger, signer: Signer) -> 
     for source in ("capillary", "fabric"):
         await registry.create_connection(connection, MASTER_KEY, ledger, source=source)
     options = EndpointOptions()
-    await create_endpoint(connection, MASTER_KEY, ledger, "https://example.com", options, allowed=(), after=0)
+    await create_endpoint(
+        connection, MASTER_KEY, ledger, "https://example.com", options, destinations=PUBLIC_ONLY, after=0
+    )
     await tree_heads.sign_head(connection, signer, ledger)
 
 

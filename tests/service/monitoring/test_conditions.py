@@ -26,6 +26,7 @@ from service.monitoring.list_gauges import read_list_gauges
 from service.monitoring.position_gauges import read_position_gauges
 from service.monitoring.samples import Sample
 from service.outgoing import administration, endpoints
+from service.outgoing.addresses import PUBLIC_ONLY
 from service.outgoing.endpoints import EndpointOptions
 from service.settings import Settings
 from tests.projections.engine.test_containment import Unforeseen, in_rule
@@ -105,7 +106,14 @@ async def scene_of(dsn: str, folder: Path) -> AsyncIterator[Scene]:
     await scene.project()
     await scene.seal()
     await administration.create(
-        connection, MASTER_KEY, ledger, "https://example.com", EndpointOptions(), allowed=(), after=None, since=None
+        connection,
+        MASTER_KEY,
+        ledger,
+        "https://example.com",
+        EndpointOptions(),
+        destinations=PUBLIC_ONLY,
+        after=None,
+        since=None,
     )
     try:
         yield scene

@@ -15,6 +15,7 @@ from ledger.events import Delivery
 from service.background import appender
 from service.monitoring.instruments import Instruments
 from service.outgoing import administration
+from service.outgoing.addresses import PUBLIC_ONLY
 from service.outgoing.endpoints import EndpointOptions
 from service.server.metrics_listener import metrics_listener
 from service.server.observe_request import INSTRUMENTS
@@ -84,8 +85,8 @@ async def test_a_scrape_counts_deliveries_requests_and_positions(dsn: str, tmp_p
     async with serving(dsn, "acme") as [acme], scraping(acme, tmp_path) as url:
         async with acme.database() as connection:
             await administration.create(
-                connection, MASTER_KEY, acme.ledger, "https://example.com", EndpointOptions(), allowed=(), after=None,
-                since=None,
+                connection, MASTER_KEY, acme.ledger, "https://example.com", EndpointOptions(),
+                destinations=PUBLIC_ONLY, after=None, since=None,
             )  # fmt: skip
         await acme.deliver(issued("a", 0, 1, 10, programCurrentPoints=10))
         await acme.deliver(issued("a", 0, 1, 10, programCurrentPoints=10))

@@ -14,12 +14,14 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
 from service.outgoing import administration, dispatcher, endpoint_sender, retry_schedule
+from service.outgoing.addresses import Destinations
 from service.outgoing.dispatcher import Dispatcher
 from service.outgoing.endpoints import Endpoint, EndpointOptions
+from service.outgoing.sinks.stream_credentials import StreamCredentials
 from tests.support.client import MASTER_KEY
 from tests.support.payloads import VAULT, delivery
 
-HERE = [ip_network("127.0.0.0/8")]
+HERE = Destinations([ip_network("127.0.0.0/8")])
 WAIT_SECONDS_MAX = 60.0
 
 
@@ -48,17 +50,32 @@ async def record(connection: Connection, ledger: Ledger, *bodies: bytes) -> None
 
 
 async def make_endpoint(
-    connection: Connection, ledger: Ledger, url: str, *, after: int = 0, **options: Any
+    connection: Connection,
+    ledger: Ledger,
+    url: str,
+    *,
+    after: int = 0,
+    destinations: Destinations = HERE,
+    credentials: StreamCredentials | None = None,
+    **options: Any,
 ) -> Endpoint:
     return await administration.create(
-        connection, MASTER_KEY, ledger, url, EndpointOptions(**options), allowed=HERE, after=after, since=None
+        connection,
+        MASTER_KEY,
+        ledger,
+        url,
+        EndpointOptions(**options),
+        destinations=destinations,
+        after=after,
+        since=None,
+        credentials=credentials,
     )
 
 
 @asynccontextmanager
 async def dispatching(dsn: str, **options: Any) -> AsyncIterator[None]:
     """Run a dispatcher that may send to this machine."""
-    task = asyncio.create_task(Dispatcher(dsn, MASTER_KEY, **{"allowed": HERE, **options}).run())
+    task = asyncio.create_task(Dispatcher(dsn, MASTER_KEY, **{"destinations": HERE, **options}).run())
     try:
         yield
     finally:

@@ -10,8 +10,9 @@ from aiohttp import web
 
 from ledger.errors import RequestInvalid
 from service.outgoing import http_client
-from service.outgoing.addresses import check_url, is_allowed
+from service.outgoing.addresses import PUBLIC_ONLY, Destinations, check_url, is_allowed
 from service.outgoing.http_client import FORBIDDEN_ADDRESS, ReceiverClient
+from service.outgoing.sinks import message_sink
 from tests.service.outgoing.conftest import HERE
 from tests.support.receiver import Receiver, receiving
 
@@ -53,12 +54,43 @@ def test_a_setting_allows_a_network_and_no_other() -> None:
 )  # fmt: skip
 def test_a_url_that_nobody_should_send_to_is_refused(url: str) -> None:
     with pytest.raises(RequestInvalid, match="`url` must"):
-        check_url(url, ())
+        check_url(url, PUBLIC_ONLY)
 
 
 def test_http_is_for_networks_that_a_setting_allows() -> None:
     assert check_url("http://127.0.0.1:8000/hooks", HERE) == "http://127.0.0.1:8000/hooks"
-    assert check_url("https://example.com/hooks?key=1", ()) == "https://example.com/hooks?key=1"
+    assert check_url("https://example.com/hooks?key=1", PUBLIC_ONLY) == "https://example.com/hooks?key=1"
+
+
+SERVERS = Destinations(servers={"nats.example:4222", "kafka-1.example:9092", "kafka-2.example:9093", "[::1]:4222"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nats://nats.example", "nats+tls://nats.example:4222?mode=binary", "nats://[::1]:4222/",
+        "kafka://kafka-1.example,kafka-2.example:9093?mechanism=SCRAM-SHA-512",
+    ],
+)  # fmt: skip
+def test_a_stream_goes_to_servers_that_a_setting_lists(url: str) -> None:
+    assert check_url(url, SERVERS) == url
+    with pytest.raises(RequestInvalid, match="LOYALTY_OUTGOING_SERVERS"):
+        check_url(url, HERE)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nats://other.example", "nats://nats.example:4223", "kafka://kafka-1.example,other.example",
+        "nats://user:secret@nats.example", "nats://nats.example/loyalty.other", "kafka://kafka-1.example/topic",
+        "nats://nats.example?mode=batched", "nats://nats.example?mechanism=PLAIN", "kafka://kafka-1.example?ssl=no",
+        "nats://", "nats://nats.example,", "nats://nats.example:99999", "nats://NATS.example:0", "kafka://kafka-1.example#x",
+        "nats://nats.example?mode", "nats://169.254.169.254:80",
+    ],
+)  # fmt: skip
+def test_no_other_server_subject_or_topic_can_be_chosen(url: str) -> None:
+    with pytest.raises(RequestInvalid, match=r"`url` must|`url` has"):
+        check_url(url, SERVERS)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0177.0.0.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"])
@@ -98,7 +130,7 @@ async def test_a_name_with_one_private_address_among_public_ones_is_refused(monk
 
 
 async def test_a_connection_goes_to_the_checked_address_with_the_name_as_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with receiving() as receiver, ReceiverClient(HERE) as client:
+    async with receiving() as receiver, ReceiverClient(HERE.networks) as client:
         port = port_of(receiver)
         monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", answers_of_dns("127.0.0.1"))
         answer = await client.post(f"http://receiver.example:{port}/hooks", {}, b"{}")
@@ -112,7 +144,7 @@ async def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
     def redirect(_: int, __: web.Request) -> web.StreamResponse:
         return web.Response(status=307, headers={"Location": "/hooks?again"})
 
-    async with receiving(redirect) as receiver, ReceiverClient(HERE) as client:
+    async with receiving(redirect) as receiver, ReceiverClient(HERE.networks) as client:
         answer = await client.post(receiver.url, {}, b"{}")
 
     assert (answer.status, answer.is_success, len(receiver.requests)) == (307, False, 1)
@@ -124,9 +156,9 @@ async def test_of_an_answer_only_the_begin_is_kept_and_nothing_that_looks_person
     def refuse(_: int, __: web.Request) -> web.StreamResponse:
         return web.Response(status=500, text=next(texts))
 
-    async with receiving(refuse) as receiver, ReceiverClient(HERE) as client:
+    async with receiving(refuse) as receiver, ReceiverClient(HERE.networks) as client:
         long = await client.post(receiver.url, {}, b"{}")
         personal = await client.post(receiver.url, {}, b"{}")
 
     assert len(long.detail) <= http_client.ANSWER_BYTES_MAX
-    assert personal.detail == http_client.HELD_BACK
+    assert personal.detail == message_sink.HELD_BACK

@@ -88,7 +88,7 @@ async def test_an_endpoint_of_another_ledger_is_unknown(dsn: str) -> None:
             for method, rest, body in (
                 ("GET", "", None), ("DELETE", "", None), ("POST", "/enable", None), ("POST", "/disable", None),
                 ("POST", "/rotate", None), ("POST", "/settle", None), ("POST", "/test", None),
-                ("POST", "/replay", {"after": 0}), ("GET", "/attempts", None),
+                ("POST", "/replay", {"after": 0}), ("GET", "/attempts", None), ("PUT", "/credentials", {"token": "t"}),
             )
         ]  # fmt: skip
         still = await acme.ask("GET", path)
@@ -108,7 +108,32 @@ async def test_what_cannot_be_an_endpoint_is_refused(dsn: str) -> None:
     async with administrators(dsn, "acme", settings=Settings()) as [acme]:
         answers = [await acme.ask("POST", "/v1/endpoints", body) for body in refused]
         reader = Administrator(acme.tenant, acme.tenant.key)
-        forbidden = await reader.ask("GET", "/v1/endpoints")
+        forbidden = [
+            await reader.ask("GET", "/v1/endpoints"),
+            await reader.ask("POST", "/v1/endpoints", {"url": "https://example.com/"}),
+        ]
 
     assert [status for status, _ in answers] == [400] * len(refused)
-    assert forbidden[0] == 403
+    assert [status for status, _ in forbidden] == [403, 403]
+
+
+async def test_a_stream_is_created_without_a_secret_and_shows_no_credentials(dsn: str) -> None:
+    settings = Settings(outgoing_servers="nats.example:4222 Kafka-1.example:9092")
+    body = {"url": "nats+tls://nats.example", "credentials": {"user": "loyalty", "password": "p-4711-p"}}
+    async with administrators(dsn, "acme", settings=settings) as [acme]:
+        status, made = await acme.ask("POST", "/v1/endpoints", body)
+        path = f"/v1/endpoints/{made['endpoint_id']}"
+        replaced = await acme.ask("PUT", f"{path}/credentials", {"token": "t-4711-t"})
+        refused = [
+            await acme.ask("POST", f"{path}/rotate"),
+            await acme.ask("PUT", f"{path}/credentials", {"ca": "no certificate"}),
+            await acme.ask("POST", "/v1/endpoints", {"url": "nats://other.example"}),
+            await acme.ask("POST", "/v1/endpoints", {**body, "url": "https://example.com/"}),
+            await acme.ask("POST", "/v1/endpoints", {**body, "url": "kafka://kafka-1.example/topic-of-others"}),
+        ]
+        shown = await acme.ask("GET", path)
+
+    assert (status, made["secret"], made["live_secrets"]) == (201, None, 0)
+    assert replaced == (200, {"endpoint_id": made["endpoint_id"], "replaced": True})
+    assert [status for status, _ in refused] == [400] * len(refused)
+    assert "4711" not in str((made, replaced, refused, shown))

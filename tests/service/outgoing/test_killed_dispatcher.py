@@ -1,6 +1,7 @@
 """A dispatcher that is killed: the next one takes over, and nothing is lost. KILLS=40 runs more of them by hand."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -17,16 +18,19 @@ from tests.support.receiver import Receiver, receiving
 KILLS = int(os.environ.get("KILLS", "2"))
 EVENTS_PER_KILL = 12
 PROGRAM = """
-import sys, uvloop
+import json, sys, uvloop
 from ledger.privacy.encryption import MasterKey
 from service.server.dispatcher_process import dispatch
 from service.settings import Settings
-uvloop.run(dispatch(sys.argv[1], MasterKey(bytes(range(32))), Settings(outgoing_networks="127.0.0.0/8")))
+uvloop.run(dispatch(sys.argv[1], MasterKey(bytes(range(32))), Settings(**json.loads(sys.argv[2]))))
 """
 
 
-async def start_dispatcher(dsn: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, dsn, stderr=asyncio.subprocess.DEVNULL)
+async def start_dispatcher(dsn: str, **settings: str) -> asyncio.subprocess.Process:
+    given = json.dumps({"outgoing_networks": "127.0.0.0/8", **settings})
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, dsn, given, stderr=asyncio.subprocess.DEVNULL
+    )
 
 
 async def has_received(receiver: Receiver, count: int) -> bool:

@@ -1,0 +1,1 @@
+"""Sinks: the kinds of receivers that an endpoint may have."""

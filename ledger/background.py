@@ -107,6 +107,12 @@ async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
                 _log.error("a task ended by itself: %s", describe_failure(error))
 
 
+async def cancel(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task and wait for its end, however it ends: its connection may be closed before it can roll back."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def repeat(
     subject: str,
     work: Callable[[], Awaitable[bool | None]],

@@ -15,7 +15,7 @@ import logging
 
 import asyncpg
 
-from ledger.background import LogThrottle, RetryPauses, cancel_all
+from ledger.background import LogThrottle, RetryPauses, cancel, cancel_all
 from ledger.database import CONNECTION_LOST, Connection
 from ledger.errors import RebuildDue
 from ledger.failures import describe_failure
@@ -139,8 +139,7 @@ class Projector:
                 if batches == self._batches and len(self._stalled) < STALLED_LEDGERS_MAX:
                     break
         except BaseException:
-            advancing.cancel()
-            await asyncio.wait([advancing])
+            await cancel(advancing)
             raise
         self._faults.error((number, ledger_id), "projections of ledger %s take long: others go on", ledger_id)
         self._generations.leave(number)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 import uvloop
 
+from ledger.background import cancel
 from ledger.database import Connection
 from ledger.gc_tuning import freeze_loaded_objects
 from ledger.store.ledger_share import ALL_LEDGERS, LedgerShare
@@ -102,8 +103,7 @@ async def reloading_on_hangup(reload: Callable[[], Awaitable[None]]) -> AsyncIte
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
-        reloading.cancel()
-        await asyncio.wait([reloading])
+        await cancel(reloading)
 
 
 async def warn(environment: Environment, *, sealing: bool) -> None:

@@ -17,7 +17,7 @@ import asyncpg
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from ledger.background import LogThrottle
+from ledger.background import LogThrottle, cancel
 from ledger.database import CONNECTION_LOST, Session, connect
 from ledger.failures import describe_failure
 from service.monitoring import samples
@@ -96,8 +96,7 @@ class DatabaseGauges(Collector):
     async def close(self) -> None:
         """Cancel a reading, and close the connection."""
         if self._reading_lists is not None:
-            self._reading_lists.cancel()
-            await asyncio.wait([self._reading_lists])
+            await cancel(self._reading_lists)
         if self._connection is not None:
             await self._connection.close()
 

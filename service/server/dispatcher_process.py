@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection as Pipe
 import uvloop
 
 from ledger import clock
-from ledger.background import keep_connected, repeat
+from ledger.background import cancel, keep_connected, repeat
 from ledger.database import Connection
 from ledger.privacy.encryption import MasterKey
 from ledger.worker_process import WorkerProcess, listen
@@ -57,8 +57,7 @@ async def _wait_for_endpoint(dsn: str) -> None:
     try:
         await found.wait()
     finally:
-        looking.cancel()
-        await asyncio.wait([looking])
+        await cancel(looking)
 
 
 def run_dispatcher(pipe: Pipe, dsn: str, master_key: MasterKey, settings: Settings) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import http_parser, web
 
 from ledger import clock
-from ledger.background import cancel_all, repeat
+from ledger.background import cancel, cancel_all, repeat
 from ledger.credentials import is_usable
 from ledger.database import CONNECTION_LOST
 from ledger.errors import MasterKeyWrong, SetupWrong, Unavailable
@@ -175,8 +175,7 @@ async def _run_alone(
     preparation = asyncio.create_task(_wait_until_prepared(environment))
     await asyncio.wait((preparation, stop_wait), return_when=asyncio.FIRST_COMPLETED)
     if stop_wait.done():
-        preparation.cancel()
-        await asyncio.wait([preparation])
+        await cancel(preparation)
         return
     preparation.result()
     await ready()

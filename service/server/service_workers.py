@@ -21,7 +21,7 @@ import uvloop
 from aiohttp import web
 
 from ledger import clock
-from ledger.background import cancel_all, repeat
+from ledger.background import cancel, cancel_all, repeat
 from ledger.gc_tuning import freeze_loaded_objects
 from ledger.privacy.vault import Vault
 from ledger.worker_process import WorkerProcess, listen, wake
@@ -80,17 +80,17 @@ class ServiceWorkers:
                 async with asyncio.timeout(START_SECONDS_MAX):
                     await fresh.ready.wait()
             except BaseException as error:
-                await _stop_task(fresh.task)
+                await cancel(fresh.task)
                 if not isinstance(error, TimeoutError):
                     raise
                 _log.error("a new worker does not get ready: the others stay as they are")
                 return
             self._slots[index] = fresh
-            await _stop_task(old.task)
+            await cancel(old.task)
 
     async def stop(self) -> None:
         """Let all workers finish their requests, and end them."""
-        await asyncio.gather(*(_stop_task(slot.task) for slot in self._slots))
+        await asyncio.gather(*(cancel(slot.task) for slot in self._slots))
 
     def _start_slot(self, number: int) -> WorkerSlot:
         ready = asyncio.Event()
@@ -228,8 +228,3 @@ async def _serve(pipe: Pipe, environment: Environment, number: int, sockets: lis
         await asyncio.sleep(DRAIN_SECONDS)
         await runner.cleanup()
         exit_timer.cancel()
-
-
-async def _stop_task(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.wait([task])

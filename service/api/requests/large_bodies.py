@@ -2,7 +2,7 @@
 
 Parsing the largest body, and searching it for personal values, may take almost a second. On a thread, each switch of
 the interpreter lock would delay each step of the event loop by milliseconds. The process starts with the first large
-body, and has a lower priority than the service. Small bodies, most of all, are processed at once, which is faster.
+body, and has a lower priority than the service. Small bodies, most of all, are processed by the event loop, in turns.
 """
 
 import asyncio
@@ -17,13 +17,12 @@ from typing import ParamSpec, TypeVar
 
 from ledger.errors import LedgerReadsTooMany, LedgerUnavailable
 from ledger.worker_process import become_worker
+from service.api.requests.loop_turns import BYTES_PER_TURN, LoopTurns
 from service.api.requests.request_shares import RequestShares
 
-BYTES_IN_TURN_MIN = 4 * 1024  # a ledger's larger bodies are processed one at a time, so that others come between
-BYTES_AT_ONCE_MAX = 16 * 1024  # the slowest body of this size takes about 12 ms; the largest published one has 13 KB
+BYTES_AT_ONCE_MAX = BYTES_PER_TURN  # the largest published body has 13 KB
 WAITING_PER_LEDGER_MAX = 32  # each may hold a body of 1 MiB
 WAIT_SECONDS_MAX = 5.0
-TURN_WAIT_SECONDS_MAX = 0.75  # of a body for its turn. When the service is overloaded, a turn takes long: refuse soon
 NICENESS = 10  # the process gives way to the service
 
 P = ParamSpec("P")
@@ -37,7 +36,7 @@ class LargeBodyWorker:
         self._executor: ProcessPoolExecutor | None = None
         self._lifeline: Pipe | None = None  # the process ends when it is closed
         self._of_ledger = RequestShares(1, WAITING_PER_LEDGER_MAX, WAIT_SECONDS_MAX)
-        self._medium_of_ledger = RequestShares(1, WAITING_PER_LEDGER_MAX, TURN_WAIT_SECONDS_MAX)
+        self._loop_turns = LoopTurns()
         self._turn = asyncio.Lock()  # first come, first served; each ledger waits with at most one body
 
     async def work_on(
@@ -48,15 +47,10 @@ class LargeBodyWorker:
         Raises the errors of `work`. Raises LedgerUnavailable if too many large bodies of the ledger wait, or if the
         process ended before its answer.
         """
-        if len(body) <= BYTES_IN_TURN_MIN:
+        if len(body) <= BYTES_AT_ONCE_MAX:
+            await self._loop_turns.wait(ledger_id, len(body))
             return work(*arguments, **named)
         try:
-            if len(body) <= BYTES_AT_ONCE_MAX:
-                async with self._medium_of_ledger.take(ledger_id):
-                    try:
-                        return work(*arguments, **named)
-                    finally:
-                        await asyncio.sleep(0)  # requests of others have their turn before the ledger's next body
             async with AsyncExitStack() as places:
                 await places.enter_async_context(self._of_ledger.take(ledger_id))
                 await places.enter_async_context(self._turn)

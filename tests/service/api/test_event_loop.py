@@ -10,12 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ledger.errors import LedgerUnavailable
 from ledger.parsing import BODY_BYTES_MAX
-from service.api.requests.large_bodies import (
-    BYTES_AT_ONCE_MAX,
-    BYTES_IN_TURN_MIN,
-    WAITING_PER_LEDGER_MAX,
-    LargeBodyWorker,
-)
+from service.api.requests.large_bodies import BYTES_AT_ONCE_MAX, WAITING_PER_LEDGER_MAX, LargeBodyWorker
 from tests.support.client import serving
 from tests.support.watchdog import Watchdog
 
@@ -77,26 +72,34 @@ async def test_ledgers_take_turns_with_large_bodies_and_wait_in_lines_that_end()
         large.close()
 
 
-async def test_medium_bodies_of_one_ledger_leave_turns_to_the_requests_of_others() -> None:
-    large = LargeBodyWorker()
-    body = bytes(BYTES_IN_TURN_MIN + 1)
-    order: list[str] = []
+@pytest.mark.parametrize("size", [100, BYTES_AT_ONCE_MAX])
+async def test_a_burst_of_one_ledger_leaves_turns_to_others(size: int) -> None:
+    bodies = LargeBodyWorker()
+    order: list[int] = []
 
-    async def deliver() -> None:
-        await large.work_on(1, body, order.append, "medium")
-
-    async def ask() -> None:
-        for _ in range(3):
-            await asyncio.sleep(0)
-        order.append("another ledger")
+    async def deliver(ledger_id: int) -> None:
+        await bodies.work_on(ledger_id, bytes(size), order.append, ledger_id)
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(20):
-            tasks.create_task(deliver())
-        tasks.create_task(ask())
+        for _ in range(200):
+            tasks.create_task(deliver(1))
+        tasks.create_task(deliver(2))
 
-    assert order.index("another ledger") < 10
-    assert order.count("medium") == 20
+    assert order.index(2) < 20
+    assert order.count(1) == 200
+
+
+async def test_a_client_that_leaves_while_its_body_waits_costs_no_turn() -> None:
+    bodies = LargeBodyWorker()
+    body = bytes(BYTES_AT_ONCE_MAX)
+    done: list[int] = []
+    tasks = [asyncio.create_task(bodies.work_on(1, body, done.append, number)) for number in range(5)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert done == [0, 2, 3, 4]
 
 
 async def test_a_killed_process_for_large_bodies_costs_one_delivery_and_is_replaced() -> None:

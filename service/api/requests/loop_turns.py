@@ -1,0 +1,51 @@
+"""Share each turn of the event loop among the ledgers whose bodies wait to be processed.
+
+A burst of deliveries would otherwise be processed in one turn, before any request of others goes on. The commit of a
+delivery takes several turns, so a long turn delays it several times.
+"""
+
+import asyncio
+from collections import deque
+
+BYTES_PER_TURN = 16 * 1024  # the slowest bodies of this size take about 12 ms, published ones 1 to 2 ms
+BYTES_PER_BODY = 1024  # the cost of a body beside its length
+
+
+class LoopTurns:
+    """Lets bodies of BYTES_PER_TURN in all be processed in each turn, at least one. Ledgers come in rotation."""
+
+    def __init__(self) -> None:
+        self._left = BYTES_PER_TURN
+        self._waiting: dict[int, deque[tuple[asyncio.Future[None], int]]] = {}  # by ledger, the next one first
+        self._next: asyncio.Handle | None = None
+
+    async def wait(self, ledger_id: int, size: int) -> None:
+        """Wait until a body of `size` bytes may be processed. Returns at once unless this turn is used up."""
+        cost = size + BYTES_PER_BODY
+        if self._left > 0 and not self._waiting:
+            self._left -= cost
+            self._plan_next_turn()
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(ledger_id, deque()).append((future, cost))
+        self._plan_next_turn()
+        await future
+
+    def _plan_next_turn(self) -> None:
+        if self._next is None:
+            self._next = asyncio.get_running_loop().call_soon(self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        self._next = None
+        self._left = BYTES_PER_TURN
+        while self._left > 0 and self._waiting:
+            ledger_id = next(iter(self._waiting))
+            line = self._waiting.pop(ledger_id)
+            future, cost = line.popleft()
+            if line:
+                self._waiting[ledger_id] = line  # behind the others
+            if not future.done():  # the client is still there
+                future.set_result(None)
+                self._left -= cost
+        if self._left < BYTES_PER_TURN:
+            self._plan_next_turn()

@@ -30,6 +30,7 @@ REFERENCE_TABLES = (
     "ledger.connections",
     "ledger.ledgers",
     "ledger.public_logs",
+    "ledger.report_roles",
     "outgoing.endpoints",
 )
 LOCAL_TABLES = ("projections.generations", "public.alembic_version")

@@ -15,6 +15,8 @@ GRANT EXECUTE ON FUNCTION ledger.enable_tenant_isolation, ledger.grant_generatio
     ledger.distribute_table, ledger.distribute_generation TO loyalty_projector;
 GRANT EXECUTE ON FUNCTION ledger.is_distributed TO loyalty_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON projections.generations TO loyalty_projector;
+GRANT USAGE, CREATE ON SCHEMA report TO loyalty_projector;
+GRANT EXECUTE ON FUNCTION ledger.grant_report_access TO loyalty_projector;
 
 -- reader: answers callers, one ledger at a time by row-level security; writes the access log.
 GRANT SELECT ON ledger.ledgers, ledger.events, ledger.personal_index, ledger.access TO loyalty_reader;
@@ -51,8 +53,12 @@ GRANT SELECT ON ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints, 
 GRANT SELECT ON projections.generations TO loyalty_auditor;
 GRANT EXECUTE ON FUNCTION ledger.wait_for_appends TO loyalty_auditor;
 
+-- report: reads the views, one ledger for each role. The views grant SELECT when they are created.
+GRANT USAGE ON SCHEMA report TO loyalty_report, loyalty_reader, loyalty_service, loyalty_auditor;
+GRANT SELECT ON ledger.report_roles TO loyalty_report, loyalty_service, loyalty_auditor;
+
 -- backup: reads everything, for pg_dump.
-GRANT USAGE ON SCHEMA ledger, projections, outgoing TO loyalty_backup;
+GRANT USAGE ON SCHEMA ledger, projections, outgoing, report TO loyalty_backup;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger, projections, outgoing TO loyalty_backup;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA ledger, projections, outgoing TO loyalty_backup;
 GRANT SELECT ON public.alembic_version TO loyalty_backup;

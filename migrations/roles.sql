@@ -8,7 +8,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['owner', 'migrator', 'service', 'ingest', 'projector', 'reader', 'auditor', 'eraser', 'backup'] LOOP
+    FOREACH name IN ARRAY ARRAY['owner', 'migrator', 'service', 'ingest', 'projector', 'reader', 'auditor', 'eraser', 'backup', 'report'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'loyalty_' || name) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', 'loyalty_' || name);

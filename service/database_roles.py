@@ -33,6 +33,7 @@ ROLE_PURPOSES = {
     "loyalty_eraser": "destroys keys of persons, by one function",
     "loyalty_auditor": "reads everything but keys",
     "loyalty_backup": "reads everything, for pg_dump",
+    "loyalty_report": "reads the report views; each of its members one ledger",
 }
 LOGIN_ROLES = ("loyalty_service", "loyalty_migrator", "loyalty_auditor", "loyalty_backup")
 LOGIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -51,7 +52,7 @@ DECLARE
 BEGIN
     FOR handed IN
         SELECT format('ALTER SCHEMA %I OWNER TO loyalty_owner', nspname) FROM pg_namespace
-         WHERE nspname IN ('ledger', 'projections', 'outgoing')
+         WHERE nspname IN ('ledger', 'projections', 'outgoing', 'report')
         UNION ALL
         SELECT format('ALTER TABLE %s OWNER TO loyalty_owner', oid::regclass) FROM pg_class
          WHERE relkind IN ('r', 'p', 'v')
@@ -75,7 +76,8 @@ END $$
 RESTRICT_CONNECT = """
 DO $$ BEGIN
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO loyalty_owner, loyalty_migrator, loyalty_service, loyalty_ingest, '
-                   'loyalty_projector, loyalty_reader, loyalty_auditor, loyalty_eraser, loyalty_backup',
+                   'loyalty_projector, loyalty_reader, loyalty_auditor, loyalty_eraser, loyalty_backup, '
+                   'loyalty_report',
                    current_database());
     EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
 END $$

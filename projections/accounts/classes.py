@@ -58,6 +58,8 @@ OUTSTANDING = ("available", "debt")
 PLAIN_CLASSES = tuple(name.value for name in AccountClass if name.sign > 0)
 CONTRA_CLASSES = tuple(name.value for name in AccountClass if name.sign < 0)
 MOVEMENTS = {name.value: name.movement for name in AccountClass if name.movement is not None}
+TAKING_MOVEMENTS = frozenset(MOVEMENTS[name] for name in AccountClass if name in MOVEMENTS and name.takes)
+SETTLED = "settled"  # movement of a debt settled from a lot: between vintages, so that it changes no sum
 LOT_COLUMNS = {name.value: name.lot_column for name in AccountClass if name.lot_column is not None}
 
 # Promised points are not outstanding, so postings that make or end a promise use classes of their own. Therefore

@@ -10,7 +10,7 @@ checkpoints of a generation are in its schema, so they cannot disagree with its 
 import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import cache
 from itertools import chain
@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.database import Connection, enter_generation
-from ledger.errors import GenerationUnknown, RebuildDue
+from ledger.errors import GenerationUnknown, NotPromoted, RebuildDue
 from ledger.locks import GENERATIONS
 from projections.definition import Projection
 from projections.engine.shared_tables import CREATE_SHARED_TABLES, INDEX_FACTS, INDEXES_OF_SHARED_TABLES
 from projections.registry import PROJECTIONS
+from projections.reports.publish import are_published, publish_views
 
 SCHEMA_NAME = re.compile(r"generation_[0-9]{1,9}")
 FOLLOWING_STATES = ("active", "ready", "retired")  # states in which a generation follows the ledger
@@ -91,8 +92,18 @@ async def ensure_active_generation(connection: Connection) -> None:
             await index_facts(connection, first.schema_name)
             await index_rows(connection, first.schema_name)
             await connection.execute(SET_FIRST_ACTIVE, first.generation)
+        await _publish_if_due(connection, await active_schema(connection))
     if is_new or await connection.fetchval("SELECT current_schema() = 'pg_catalog'"):
         await enter_generation(connection)
+
+
+async def _publish_if_due(connection: Connection, schema: str) -> None:
+    """Create the report views unless they are up to date. While a report is read, they are left for the next start."""
+    if await are_published(connection, schema):
+        return
+    with suppress(NotPromoted):
+        async with connection.transaction(), in_schema(connection, schema):
+            await publish_views(connection, schema, seconds_max=0)
 
 
 async def grant_access_to_all(connection: Connection) -> None:

@@ -19,6 +19,7 @@ from projections.engine import advance, generations, store
 from projections.engine.conflict_policies import follow_policies
 from projections.engine.generations import LOCK_GENERATIONS, Generation, in_schema
 from projections.engine.retry import refold_waiting
+from projections.reports.publish import publish_views
 
 DROP_WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.1
@@ -100,6 +101,8 @@ async def _switch(dsn: str, connection: Connection, candidate: Generation, state
         if candidate.state not in states:
             raise NotPromoted(f"generation {candidate.generation} is {candidate.state} by now")
         active = await generations.active_generation(connection)
+        async with in_schema(connection, candidate.schema_name):
+            await publish_views(connection, candidate.schema_name)  # before checkpoints are held: it may wait
         positions = await _hold(connection, active, ledgers)
         async with in_schema(connection, candidate.schema_name):
             for ledger in ledgers:

@@ -18,15 +18,13 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from projections.accounts.account import ZERO
-from projections.accounts.classes import MOVEMENTS, OUTSTANDING, PROMISE_CLASS_OF, AccountClass
+from projections.accounts.classes import MOVEMENTS, OUTSTANDING, PROMISE_CLASS_OF, SETTLED, TAKING_MOVEMENTS
 from projections.accounts.statement import decode_postings
 from projections.programme_terms import Terms, Worth
 from projections.queries.holder_history import AccountHistory, HolderHistory, lapses_until
 
-SETTLED = "settled"  # debt settled from a lot: moves points between vintages, and changes no sum
 PRIOR_PERIOD = "prior_period"  # reported of a closed period after its close: see service/finance/periods.py
 MOVEMENT_NAMES = (*dict.fromkeys(MOVEMENTS.values()), SETTLED, PRIOR_PERIOD)
-TAKING_MOVEMENTS = frozenset(MOVEMENTS[name] for name in AccountClass if name in MOVEMENTS and name.takes)
 STATE_CLASSES = ("promised", "available", "held", "in_transit", "debt")
 LINES_PER_STEP = 100
 BEFORE = date.min  # stands for all days before the first day of the query

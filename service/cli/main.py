@@ -42,6 +42,7 @@ COMMANDS = {
     "import": Command("import_file", "import_file", "Append the deliveries of a file, or restore an exported ledger."),
     "export": Command("export", "export_ledger", "Export a ledger as lines of JSON, to restore it elsewhere."),
     "move": Command("export", "move", "Move a ledger to another installation while it takes deliveries."),
+    "report": Command("reporting.reports", "reports", "Report views for SQL tools, and the roles that read them."),
     "rebuild": Command(
         "generations", "rebuild_projections", "Rebuild all projections, compare them, and promote them."
     ),

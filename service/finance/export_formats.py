@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from ledger.decimals import format_decimal
 from projections.accounts.account import ZERO
+from projections.accounts.classes import TAKING_MOVEMENTS
 from projections.queries.roll_forward import (
     MOVEMENT_NAMES,
     STATE_CLASSES,
-    TAKING_MOVEMENTS,
     RollForwardKey,
     RollForwardRow,
     TieOut,

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from hypothesis import given
 
+from projections.accounts.classes import TAKING_MOVEMENTS
 from projections.programme_terms import NO_TERMS
 from projections.queries.account_history import fold_history
 from projections.queries.as_of import KnownSubject
@@ -13,7 +14,6 @@ from projections.queries.holder_history import HolderHistory
 from projections.queries.roll_forward import (
     BEFORE,
     MOVEMENT_NAMES,
-    TAKING_MOVEMENTS,
     RollForward,
     RollForwardQuery,
     RollForwardRow,

@@ -6,7 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from projections.queries.roll_forward import MOVEMENT_NAMES, PRIOR_PERIOD, TAKING_MOVEMENTS, RollForwardRow, TieOut
+from projections.accounts.classes import TAKING_MOVEMENTS
+from projections.queries.roll_forward import MOVEMENT_NAMES, PRIOR_PERIOD, RollForwardRow, TieOut
 from service.api.requests.open_query import open_query
 from service.console.admission import page
 from service.console.links import account_link, link_of

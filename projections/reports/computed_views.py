@@ -1,0 +1,314 @@
+"""Report views that are computed when they are read. Their row types declare columns and comments as tables do.
+
+Points that lapse by time have no event. A view adds those of lots whose day ended after the account's last fact.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, NamedTuple
+
+from projections.accounts.classes import MOVEMENTS, OUTSTANDING, PROMISE_CLASS_OF, SETTLED, TAKING_MOVEMENTS
+from projections.tables import Position
+
+PROGRAMME_REF = "concat_ws(':', split_part({0}, ':', 1), split_part({0}, ':', 2), split_part({0}, ':', 4))"
+Ledger = Annotated[int, "number of the ledger"]
+ProgrammeRef = Annotated[str, "programme as source:org:programme"]
+Unit = Annotated[str, "points, or the id of an alternate currency"]
+
+
+class ComputedView(NamedTuple):
+    """One computed view; see ReportView."""
+
+    name: str
+    description: str
+    row: type
+    select: str
+    key: Sequence[str]
+    tables: Sequence[str]
+
+
+class PositionRow(NamedTuple):
+    ledger_id: Ledger
+    position: Annotated[Position, "the views show the events up to this position"]
+
+
+POSITION = ComputedView(
+    "position",
+    "position that the views have reached",
+    PositionRow,
+    "SELECT ledger_id, position FROM checkpoints",
+    ("ledger_id",),
+    ("checkpoints",),
+)
+
+
+class BalanceRow(NamedTuple):
+    ledger_id: Ledger
+    account_id: Annotated[str, "id of the account, as source:org:holder:programme:unit"]
+    holder: Annotated[str, "present holder of the points"]
+    customer: Annotated[str, "id of the customer"]
+    programme: ProgrammeRef
+    unit: Unit
+    available: Annotated[Decimal, "points available now, without lapsed lots"]
+    promised: Annotated[Decimal, "points that are promised and not yet spendable"]
+    debt: Annotated[Decimal, "points that were taken back and not yet paid from later lots"]
+
+
+BALANCES = ComputedView(
+    "balances",
+    "balances of all accounts, now",
+    BalanceRow,
+    f"""
+    SELECT a.ledger_id, a.account_id, a.holder, a.customer, {PROGRAMME_REF.format("a.account_id")} AS programme, a.unit,
+           a.available - coalesce(l.points, 0) AS available, a.promised, a.debt
+      FROM accounts a
+      LEFT JOIN LATERAL (SELECT sum(remaining) AS points FROM lots
+                          WHERE ledger_id = a.ledger_id AND account_id = a.account_id AND remaining > 0
+                            AND lapses_at > a.last_at AND lapses_at <= now()) l ON true
+    """,  # noqa: S608 - our own text
+    ("account_id",),
+    ("accounts", "lots"),
+)
+
+
+class MovementRow(NamedTuple):
+    ledger_id: Ledger
+    subject: Annotated[str, "id of the holder, as source:org:id"]
+    account_id: Annotated[str, "id of the account"]
+    programme: ProgrammeRef
+    unit: Unit
+    occurred_at: Annotated[datetime, "time of the fact, or of the lapse"]
+    month: Annotated[date, "first day of the month, in the programme's time zone"]
+    kind: Annotated[str, "kind of the fact; Lapsed: a day ended"]
+    movement: Annotated[str, "as in the roll-forward, see the guide on finance"]
+    points: Annotated[Decimal, "change of the outstanding points"]
+    lot_id: Annotated[str | None, "lot of the points; null outside lots, such as a debt"]
+    vintage: Annotated[date | None, "first day of the month in which the lot was earned"]
+    reference: Annotated[str | None, "the vendor's id that the report refers to"]
+    position: Annotated[Position | None, "position of the event; null for a lapse by time"]
+
+
+def _case(column: str, values: Mapping[str, str]) -> str:
+    whens = " ".join(f"WHEN '{name}' THEN '{movement}'" for name, movement in values.items())
+    return f"CASE {column} {whens} END"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+# A posting between an outstanding class and another is one movement. One between two outstanding classes settles a
+# debt. One between two other classes is both movements. Promised points are not outstanding. See roll_forward.py.
+MOVEMENT_ROWS = f"""
+    WITH lines AS (
+        SELECT ledger_id, subject, account_id, occurred_at, kind, reference, position, postings::jsonb AS postings
+          FROM statement
+        UNION ALL
+        SELECT l.ledger_id, l.subject, l.account_id, l.lapses_at, 'Lapsed', NULL, NULL,
+               jsonb_build_array(jsonb_build_array('available', 'lapsed', l.remaining::text, l.lot_id))
+          FROM lots l JOIN accounts a ON a.ledger_id = l.ledger_id AND a.account_id = l.account_id
+         WHERE l.remaining > 0 AND l.lapses_at > a.last_at AND l.lapses_at <= now()
+    ), posted AS (
+        SELECT l.*, {PROGRAMME_REF.format("l.account_id")} AS programme, a.unit, p ->> 0 AS source, p ->> 1 AS target,
+               (p ->> 2)::numeric AS points, p ->> 3 AS lot_id
+          FROM lines l JOIN accounts a ON a.ledger_id = l.ledger_id AND a.account_id = l.account_id
+               CROSS JOIN LATERAL jsonb_array_elements(l.postings) p
+    ), moved AS (
+        SELECT p.*, m.movement, m.change, m.outside_lots
+          FROM posted p CROSS JOIN LATERAL (VALUES
+               ({_case("p.source", MOVEMENTS)}, p.points, p.target = 'debt', p.source NOT IN ({_names(OUTSTANDING)})),
+               ({_case("p.target", MOVEMENTS)}, -p.points, p.source = 'debt', p.target NOT IN ({_names(OUTSTANDING)})),
+               ('{SETTLED}', -p.points, p.source = 'debt',
+                p.source IN ({_names(OUTSTANDING)}) AND p.target IN ({_names(OUTSTANDING)})),
+               ('{SETTLED}', p.points, p.target = 'debt',
+                p.source IN ({_names(OUTSTANDING)}) AND p.target IN ({_names(OUTSTANDING)}))
+               ) AS m (movement, change, outside_lots, applies)
+         WHERE m.applies AND p.target <> 'promised'
+           AND NOT (p.source = 'promised' AND p.target IN ({_names(list(PROMISE_CLASS_OF.values()))}))
+    )
+    SELECT m.ledger_id, m.subject, m.account_id, m.programme, m.unit, m.occurred_at,
+           date_trunc('month', m.occurred_at AT TIME ZONE coalesce(t.time_zone, 'UTC'))::date AS month,
+           m.kind, m.movement, m.change AS points, CASE WHEN NOT m.outside_lots THEN m.lot_id END AS lot_id,
+           date_trunc('month', l.earned_at AT TIME ZONE coalesce(e.time_zone, 'UTC'))::date AS vintage,
+           m.reference, m.position
+      FROM moved m
+      LEFT JOIN lots l ON l.ledger_id = m.ledger_id AND l.subject = m.subject AND l.lot_id = m.lot_id
+                      AND NOT m.outside_lots
+      LEFT JOIN programmes t ON t.ledger_id = m.ledger_id AND t.subject = m.programme
+                            AND m.occurred_at >= t.effective_from
+                            AND (t.effective_until IS NULL OR m.occurred_at < t.effective_until)
+      LEFT JOIN programmes e ON e.ledger_id = m.ledger_id AND e.subject = m.programme
+                            AND l.earned_at >= e.effective_from
+                            AND (e.effective_until IS NULL OR l.earned_at < e.effective_until)
+"""  # noqa: S608 - names of our own classes
+MOVED_TABLES = ("statement", "lots", "accounts", "programmes")
+
+MOVEMENTS_VIEW = ComputedView(
+    "movements",
+    "movements of outstanding points: the roll-forward, line by line",
+    MovementRow,
+    MOVEMENT_ROWS,
+    (),
+    MOVED_TABLES,
+)
+
+
+class MonthRow(NamedTuple):
+    ledger_id: Ledger
+    programme: ProgrammeRef
+    unit: Unit
+    month: Annotated[date, "first day of the month, in the programme's time zone"]
+    opening: Annotated[Decimal, "outstanding points at the begin of the month"]
+    issued: Annotated[Decimal, "credited by the vendor"]
+    converted: Annotated[Decimal, "promised points that became spendable"]
+    transfers_in: Annotated[Decimal, "received from other holders"]
+    merged: Annotated[Decimal, "moved by merges"]
+    adjusted: Annotated[Decimal, "moved by operators"]
+    openings: Annotated[Decimal, "held before the first event"]
+    unseen: Annotated[Decimal, "asserted because a debit needed points that were never reported"]
+    redeemed: Annotated[Decimal, "spent"]
+    lapsed: Annotated[Decimal, "lapsed or expired"]
+    reversed: Annotated[Decimal, "taken back"]
+    transfers_out: Annotated[Decimal, "sent to other holders"]
+    held: Annotated[Decimal, "due back from orders"]
+    closing: Annotated[Decimal, "outstanding points at the end of the month, or now"]
+    value: Annotated[Decimal | None, "worth of the closing, by the terms in effect then; null if none are"]
+    currency: Annotated[str | None, "currency of the value"]
+
+
+MONTH_MOVEMENTS = tuple(dict.fromkeys(MOVEMENTS.values()))
+SIGNS = {name: "-" if name in TAKING_MOVEMENTS else "" for name in MONTH_MOVEMENTS}
+MONTH_SUMS = ", ".join(
+    f"coalesce({sign}sum(m.points) FILTER (WHERE m.movement = '{name}'), 0) AS {name}" for name, sign in SIGNS.items()
+)
+MONTHS_SHOWN = ", ".join(
+    f"s.{column}" for column in MonthRow._fields if column not in ("opening", "closing", "value", "currency")
+)
+LIABILITY_BY_MONTH = ComputedView(
+    "liability_by_month",
+    "roll-forward of outstanding points by month, as known now; closed months are not frozen here",
+    MonthRow,
+    f"""
+    WITH moves AS ({MOVEMENT_ROWS}), spans AS (
+        SELECT ledger_id, programme, unit, min(month) AS first FROM moves GROUP BY ledger_id, programme, unit
+    ), sums AS (
+        SELECT k.ledger_id, k.programme, k.unit, g.month::date AS month, {MONTH_SUMS},
+               coalesce(sum(m.points), 0) AS change
+          FROM spans k
+          LEFT JOIN programmes t ON t.ledger_id = k.ledger_id AND t.subject = k.programme AND now() >= t.effective_from
+                                AND (t.effective_until IS NULL OR now() < t.effective_until)
+          CROSS JOIN LATERAL generate_series(k.first::timestamp,
+                                             date_trunc('month', now() AT TIME ZONE coalesce(t.time_zone, 'UTC')),
+                                             interval '1 month') AS g (month)
+          LEFT JOIN moves m ON m.ledger_id = k.ledger_id AND m.programme = k.programme AND m.unit = k.unit
+                           AND m.month = g.month::date
+         GROUP BY k.ledger_id, k.programme, k.unit, g.month
+    ), summed AS (
+        SELECT s.*, sum(change) OVER (PARTITION BY ledger_id, programme, unit ORDER BY month) AS closing FROM sums s
+    )
+    SELECT {MONTHS_SHOWN.replace("s.issued", "s.closing - s.change AS opening, s.issued")}, s.closing,
+           s.closing * v.points_to_currency AS value, v.currency
+      FROM summed s
+      LEFT JOIN LATERAL (
+           SELECT t.points_to_currency, t.currency FROM programmes t
+            WHERE t.ledger_id = s.ledger_id AND t.subject = s.programme AND t.points_to_currency IS NOT NULL
+              AND t.effective_from < least(now(), (s.month + interval '1 month') AT TIME ZONE t.time_zone)
+              AND (t.effective_until IS NULL
+                   OR t.effective_until >= least(now(), (s.month + interval '1 month') AT TIME ZONE t.time_zone))
+            ORDER BY t.effective_from DESC LIMIT 1) v ON true
+    """,  # noqa: S608 - our own text
+    ("programme", "unit", "month"),
+    MOVED_TABLES,
+)
+
+
+class LapseDayRow(NamedTuple):
+    ledger_id: Ledger
+    programme: ProgrammeRef
+    unit: Unit
+    expires_on: Annotated[date, "last day of the points"]
+    points: Annotated[Decimal, "points of open lots that lapse at the end of the day"]
+    lots_count: Annotated[int, "number of lots"]
+    accounts_count: Annotated[int, "number of accounts"]
+
+
+LAPSE_SCHEDULE = ComputedView(
+    "lapse_schedule",
+    "points of open lots by the day on which they lapse",
+    LapseDayRow,
+    """
+    SELECT ledger_id, programme, unit, expires_on, sum(remaining) AS points, count(*)::int AS lots_count,
+           count(DISTINCT account_id)::int AS accounts_count
+      FROM lots WHERE remaining > 0 AND lapses_at > now()
+     GROUP BY ledger_id, programme, unit, expires_on
+    """,
+    ("programme", "unit", "expires_on"),
+    ("lots",),
+)
+
+
+class DriftRow(NamedTuple):
+    ledger_id: Ledger
+    account_id: Annotated[str, "id of the account"]
+    customer: Annotated[str, "id of the customer"]
+    programme: ProgrammeRef
+    unit: Unit
+    claimed: Annotated[Decimal | None, "available points that the vendor states"]
+    claimed_at: Annotated[datetime | None, "time of the claim"]
+    drift: Annotated[Decimal, "claimed points minus ours"]
+    missing: Annotated[Decimal, "drift plus unseen points since claims began"]
+    drift_since: Annotated[datetime | None, "the event that first shows it"]
+
+
+DRIFT = ComputedView(
+    "drift",
+    "accounts whose claimed balance differs from ours",
+    DriftRow,
+    f"""
+    SELECT ledger_id, account_id, customer, {PROGRAMME_REF.format("account_id")} AS programme, unit,
+           claimed, claimed_at, drift, missing, drift_since
+      FROM accounts WHERE drift <> 0 OR missing <> 0
+    """,  # noqa: S608 - our own text
+    ("account_id",),
+    ("accounts",),
+)
+
+
+class OrderRow(NamedTuple):
+    ledger_id: Ledger
+    order_id: Annotated[str, "id of the order"]
+    customer: Annotated[str | None, "id of the customer"]
+    items_count: Annotated[int, "number of items"]
+    points_paid: Annotated[Decimal | None, "points paid for all items"]
+    refund_due: Annotated[Decimal, "points due back"]
+    cash_refund_due: Annotated[Decimal, "money due back"]
+    statuses: Annotated[list[str], "statuses of the items"]
+    ordered_at: Annotated[datetime | None, "time of the order"]
+
+
+ORDERS = ComputedView(
+    "orders",
+    "orders with the sums of their items",
+    OrderRow,
+    """
+    SELECT ledger_id, order_id,
+           (array_agg(customer ORDER BY subject) FILTER (WHERE customer IS NOT NULL))[1] AS customer,
+           count(*)::int AS items_count, sum(points_paid) AS points_paid, sum(refund_due) AS refund_due,
+           sum(cash_refund_due) AS cash_refund_due, array_agg(DISTINCT status ORDER BY status) AS statuses,
+           min(ordered_at) AS ordered_at
+      FROM order_items GROUP BY ledger_id, order_id
+    """,
+    ("order_id",),
+    ("order_items",),
+)
+
+COMPUTED_VIEWS: tuple[ComputedView, ...] = (
+    POSITION,
+    BALANCES,
+    MOVEMENTS_VIEW,
+    LIABILITY_BY_MONTH,
+    LAPSE_SCHEDULE,
+    DRIFT,
+    ORDERS,
+)

@@ -15,6 +15,7 @@ from ledger.transparency.checkpoints import write_hash
 from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from projections.engine import generations
 from projections.engine.worker import catch_up
+from service.cli.reporting.export_views import export_views
 from service.cli.terminal.console import (
     DataOption,
     JsonOption,
@@ -35,6 +36,7 @@ from service.importing.exported_ledger import (
     write_export,
 )
 from service.importing.move import LedgerMove, MasterKeys, MoveResult
+from service.reporting.file_formats import REPORT_FORMATS
 from service.startup_checks import check_schema
 
 
@@ -42,8 +44,20 @@ def export_ledger(
     ledger: LedgerOption,
     output: Annotated[
         Path,
-        typer.Option(help="The file to write; .gz and .zst are compressed; - is standard output.", show_default=False),
+        typer.Option(
+            help="The file to write; .gz and .zst are compressed; - is standard output. For report views: a folder.",
+            show_default=False,
+        ),
     ] = Path("-"),
+    form: Annotated[
+        str, typer.Option("--format", help=f"ledger: all events, to restore them. Views: {', '.join(REPORT_FORMATS)}.")
+    ] = "ledger",
+    view: Annotated[
+        list[str] | None, typer.Option("--view", help="Only this report view; may be repeated.", show_default=False)
+    ] = None,
+    incremental: Annotated[
+        bool, typer.Option("--incremental", help="Of report views, write only what changed since the last export.")
+    ] = False,
     with_keys: Annotated[
         bool,
         typer.Option(
@@ -56,8 +70,11 @@ def export_ledger(
     """Export a ledger as lines of JSON. `loyalty import --exported` restores an equal ledger, hash for hash.
 
     Personal values stay encrypted. Without --with-keys they can never be decrypted from this file.
+    With --format parquet, ndjson or csv, write the report views to a folder instead.
     """
-
+    if form != "ledger":
+        export_views(ledger, output, form, view or (), incremental=incremental, data=data, as_json=as_json)
+        return
     if as_json and str(output) == "-":
         raise typer.BadParameter(
             "--json needs --output FILE, because the export goes to standard output", param_hint="--json"

@@ -24,9 +24,11 @@ MAY_BORROW = {
     "ledger/transparency/public_logs.py": 1,
     "projections/engine/followed_generations.py": 3,
     "projections/rebuild/copy_facts.py": 2,
+    "projections/reports/computed_views.py": 9,
     "service/monitoring/outgoing_gauges.py": 3,
     "service/monitoring/position_gauges.py": 10,
     "service/outgoing/endpoints.py": 1,
+    "service/reporting/report_roles.py": 1,
 }
 LOCK_OF_LEDGER = re.compile(r"advisory\w*\(1819239276|\bAPPENDS\b")
 COPIED_ROWS = re.compile(r"INSERT INTO ledger\.[^;]*?\bSELECT\b[^;]*?\bFROM ledger\.", re.DOTALL)

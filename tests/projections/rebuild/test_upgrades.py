@@ -36,7 +36,7 @@ def older(*kinds: str) -> Iterator[None]:
 async def without(connection: Connection, projection: str, *tables: str) -> None:
     """Make the active generation one of a version that did not have a projection."""
     for table in tables:
-        await connection.execute(f"DROP TABLE {table}")
+        await connection.execute(f"DROP TABLE {table} CASCADE")  # with its report view
     active = await generations.active_generation(connection)
     documents = [
         msgspec.json.encode({name: value for name, value in (of or {}).items() if name != projection}).decode()

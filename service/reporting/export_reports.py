@@ -33,9 +33,9 @@ from service.reporting.file_formats import (
 )
 from service.reporting.manifest import (
     STATE,
-    Manifest,
     ReportedView,
     ReportFile,
+    ReportManifest,
     one_export_at_a_time,
     read_manifest,
     replacing,
@@ -57,7 +57,7 @@ class ExportRequest(NamedTuple):
     incremental: bool = False
 
 
-async def export_reports(connection: Connection, ledger: Ledger, request: ExportRequest) -> Manifest:
+async def export_reports(connection: Connection, ledger: Ledger, request: ExportRequest) -> ReportManifest:
     """Write the views to a folder, and return its manifest. Raises RequestInvalid, SetupWrong."""
     views = choose_views(request.views)
     if request.form == "parquet":
@@ -73,7 +73,7 @@ async def export_reports(connection: Connection, ledger: Ledger, request: Export
                 connection, ledger, request, before, await store.read_checkpoint(connection, ledger.ledger_id)
             )
             written = {view.name: await export.write_view(view) for view in views}
-            manifest = Manifest(
+            manifest = ReportManifest(
                 ledger.name,
                 request.form,
                 export.sequence,
@@ -99,7 +99,12 @@ class _Export:
     """One export in progress."""
 
     def __init__(
-        self, connection: Connection, ledger: Ledger, request: ExportRequest, before: Manifest | None, position: int
+        self,
+        connection: Connection,
+        ledger: Ledger,
+        request: ExportRequest,
+        before: ReportManifest | None,
+        position: int,
     ) -> None:
         self._connection = connection
         self._ledger_id = ledger.ledger_id

@@ -41,7 +41,7 @@ class ReportedView(msgspec.Struct, frozen=True):
     files: list[ReportFile]
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class ReportManifest(msgspec.Struct, frozen=True):
     """One folder: its ledger, the format of its files, and the position that they have reached."""
 
     ledger: str
@@ -53,17 +53,17 @@ class Manifest(msgspec.Struct, frozen=True):
     views: dict[str, ReportedView]
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Path) -> ReportManifest | None:
     """Read the manifest of a folder. None if there is none. Raises RequestInvalid if it cannot be read."""
     try:
-        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ReportManifest)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError:
         raise RequestInvalid(f"{folder / MANIFEST} is no manifest of report files") from None
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: ReportManifest) -> None:
     """Replace the manifest. From now on its files are valid, and all others are removed."""
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     with replacing(folder / MANIFEST) as file:

@@ -23,7 +23,7 @@ class HashedRow(NamedTuple):
     hash: str
 
 
-class RowChange(NamedTuple):
+class KeyChange(NamedTuple):
     """A key whose row was written or deleted."""
 
     key: str
@@ -38,7 +38,7 @@ class RowComparison:
         self._next = next(before, None)
         self._last = ""
 
-    def compare(self, row: HashedRow) -> Iterator[RowChange]:
+    def compare(self, row: HashedRow) -> Iterator[KeyChange]:
         """Yield the changes up to a row: the deletion of rows before it, and the row itself unless it is unchanged.
 
         Raises RequestInvalid if the rows are not in the order of their keys.
@@ -52,17 +52,17 @@ class RowComparison:
             self._next = next(self._before, None)
             if known.hash == row.hash:
                 return
-        yield RowChange(row.key, deleted=False)
+        yield KeyChange(row.key, deleted=False)
 
-    def rest(self) -> Iterator[RowChange]:
+    def rest(self) -> Iterator[KeyChange]:
         """Yield the deletions after the last row."""
         while self._next is not None:
-            yield RowChange(self._next.key, deleted=True)
+            yield KeyChange(self._next.key, deleted=True)
             self._next = next(self._before, None)
 
-    def _deleted_before(self, key: str) -> Iterator[RowChange]:
+    def _deleted_before(self, key: str) -> Iterator[KeyChange]:
         while self._next is not None and self._next.key < key:
-            yield RowChange(self._next.key, deleted=True)
+            yield KeyChange(self._next.key, deleted=True)
             self._next = next(self._before, None)
 
 

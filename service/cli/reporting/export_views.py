@@ -14,7 +14,7 @@ from service.cli.terminal.console import show_json, show_note, show_table
 from service.environment import Environment, run_with_connection
 from service.reporting.export_reports import ExportRequest, choose_views, export_reports
 from service.reporting.file_formats import REPORT_FORMATS
-from service.reporting.manifest import MANIFEST, Manifest
+from service.reporting.manifest import MANIFEST, ReportManifest
 
 
 def export_views(
@@ -27,7 +27,7 @@ def export_views(
         raise RequestInvalid("report views need `--output FOLDER`")
     choose_views(views)
 
-    async def work(_environment: Environment, connection: Connection) -> Manifest:
+    async def work(_environment: Environment, connection: Connection) -> ReportManifest:
         await generations.ensure_active_generation(connection)
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)

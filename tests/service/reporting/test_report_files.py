@@ -20,7 +20,7 @@ from projections.engine.worker import catch_up
 from projections.reports.views import REPORT_VIEWS, ReportView
 from service.reporting.export_reports import ExportRequest, export_reports
 from service.reporting.file_formats import CHANGE_COLUMNS
-from service.reporting.manifest import Manifest, read_manifest
+from service.reporting.manifest import ReportManifest, read_manifest
 from service.reporting.row_hashes import HashedRow, RowComparison
 from tests.support.payloads import VAULT, delivery, issued, merged, redeemed, returned, samples
 
@@ -51,7 +51,7 @@ def repr_of(row: Sequence[Any]) -> str:
     return repr([value.normalize() if isinstance(value, Decimal) else value for value in row])
 
 
-def read(folder: Path, manifest: Manifest, name: str) -> list[dict[str, Any]]:
+def read(folder: Path, manifest: ReportManifest, name: str) -> list[dict[str, Any]]:
     """Return the lines of a view in Parquet files, oldest first."""
     lines: list[dict[str, Any]] = []
     for file in manifest.views[name].files:
@@ -59,7 +59,7 @@ def read(folder: Path, manifest: Manifest, name: str) -> list[dict[str, Any]]:
     return lines
 
 
-def applied(folder: Path, manifest: Manifest, name: str) -> list[tuple[Any, ...]]:
+def applied(folder: Path, manifest: ReportManifest, name: str) -> list[tuple[Any, ...]]:
     """Return the rows of a view after all changes of its files."""
     rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for number, line in enumerate(read(folder, manifest, name)):

@@ -1,7 +1,5 @@
 """Copy the configuration of a ledger into another installation: connections, API keys and published logs.
 
-Endpoints of outgoing webhooks are not copied: both installations would send to them.
-
 Their ids and secrets stay the same, so vendors and callers change nothing. Secrets are encrypted again, and each row
 gets the MAC of the other master key.
 """

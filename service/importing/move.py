@@ -3,7 +3,8 @@
 1. Copy all events and persons' keys. Deliveries go on.
 2. Project the copy, and compare a digest of all rows at one position. Deliveries go on.
 3. Hold the ledger's lock: deliveries get 503 with Retry-After. Copy the last events, and compare the roots.
-4. Copy connections and API keys, and close the ledger here. Deliveries get the address of the other installation.
+4. Copy connections, API keys and endpoints, and close the ledger here. Deliveries get the address of the other
+   installation. Endpoints are disabled here, and enabled there after the last commit.
 
 Until the last commit the ledger stays here, whatever fails. A move that was broken off is repeated: it compares the
 copied events with those here, and goes on after them.
@@ -35,6 +36,7 @@ from projections.engine import generations, store
 from projections.engine.digest import compute_digest
 from projections.engine.promotion import advance_to
 from projections.engine.worker import catch_up
+from service.outgoing.endpoint_copy import enable_moved, move_endpoints
 
 EVENTS_PER_READ = 1_000
 EVENTS_LEFT_MAX = 1_000  # that are copied while deliveries wait
@@ -74,6 +76,7 @@ class LedgerMove:
     def __init__(self, source: Session, target: Session, keys: MasterKeys, report_progress: ReportProgress) -> None:
         self._source, self._target, self._keys, self._report_progress = source, target, keys, report_progress
         self._copied_records: set[int] = set()  # hashes of persons' keys, look-ups and erasures
+        self._endpoints: list[str] = []  # to enable in the other installation
         self._frontiers = (Frontier(), Frontier())  # of the ledger here, and of its copy
 
     async def run(self, name: str, url: str) -> MoveResult:
@@ -98,6 +101,7 @@ class LedgerMove:
         target_id = self._restore.ledger.ledger_id
         await self._restore.finish(ExportTrailer(self._restore.position, root), self._keys.target)
         await catch_up(self._target, target_id)
+        await enable_moved(self._target, self._keys.target, self._endpoints)
         return MoveResult(self._restore.position, root, digest, seconds_held)
 
     async def _finish(self, url: str) -> bytes:
@@ -114,7 +118,9 @@ class LedgerMove:
         await self._copy_events(await read.tail(self._source, self._ledger.ledger_id))
         await self._copy_side_records()
         root = await self._compare_roots()
-        await copy_configuration(self._source, self._target, self._ledger, self._restore.ledger, *self._keys)
+        ledgers = self._ledger, self._restore.ledger
+        await copy_configuration(self._source, self._target, *ledgers, *self._keys)
+        self._endpoints = await move_endpoints(self._source, self._target, *ledgers, *self._keys)
         await self._source.execute(CLOSE, self._ledger.ledger_id, url)
         return root
 

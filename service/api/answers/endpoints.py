@@ -34,8 +34,11 @@ class EndpointAnswer(TypedDict):
     status: Literal["active", "failing", "disabled"]
     disabled_at: Time | None
     stop_reason: Annotated[
-        Literal["gone", "failing"] | None,
-        Meta(description="Why the sender disabled it: `gone` after 410, `failing` after days of failures."),
+        Literal["gone", "failing", "moved"] | None,
+        Meta(
+            description="Why it is disabled: `gone` after 410, `failing` after days of failures, "
+            "`moved` if it waits for the end of a move. Null if an operator did it."
+        ),
     ]
     position: Annotated[int, Meta(ge=0, description="Everything up to this position is delivered.")]
     events_behind: Annotated[int, Meta(ge=0)]

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
 from ledger.database import Session, connect
 from ledger.errors import LedgerBusy, LedgerMoved, MoveFailed
 from ledger.events import Delivery
+from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.store import read
 from ledger.store.append import AppendResult, append
@@ -18,9 +20,12 @@ from service.embedded.server import EmbeddedPostgres
 from service.importing import move
 from service.importing.move import LedgerMove, MasterKeys
 from service.operations.erase import erase
+from service.outgoing import endpoints
 from tests.conftest import fresh_database
+from tests.service.outgoing.conftest import dispatching, make_endpoint, state_of, until_delivered
 from tests.support.client import MASTER_KEY
 from tests.support.payloads import capillary, delivery, issued, samples
+from tests.support.receiver import receiving
 
 URL = "https://other.example"
 KEYS = MasterKeys(MASTER_KEY, MASTER_KEY)
@@ -127,6 +132,52 @@ async def test_connections_and_persons_keys_move_and_erased_persons_stay_erased(
     assert (await find_connection(target, MASTER_KEY, inbound.connection_id)).secrets == inbound.secrets
     assert await target.fetchval(keys, moved.ledger_id) == await source.fetchval(keys, ledger.ledger_id) > 0
     assert await target.fetchval(f"{keys} AND subject = $2", moved.ledger_id, subject) == 0
+
+
+async def test_endpoints_move_with_their_positions_and_send_on_from_there_only(
+    databases: tuple[str, str], sessions: tuple[Session, Session]
+) -> None:
+    source, target = sessions
+    ledger = await fill(source)
+    await catch_up(source, ledger.ledger_id)
+    other_key = MasterKey(bytes(range(1, 33)))
+    async with receiving() as receiver:
+        made = await make_endpoint(source, ledger, receiver.url, types=["fact.recorded"], after=EVENTS_BEFORE)
+        stopped = await make_endpoint(source, ledger, receiver.url)
+        await endpoints.disable_endpoint(source, MASTER_KEY, stopped)
+        async with dispatching(databases[0]):
+            await until_delivered(source, made)
+        before = len(receiver.ids)
+
+        await LedgerMove(source, target, MasterKeys(MASTER_KEY, other_key), lambda _done, _of: None).run("acme", URL)
+        moved = await find_ledger(target, "acme")
+        body = delivery(issued("after", 1, 1, 1))
+        await append(target, Vault(other_key), moved.ledger_id, [body])
+        await catch_up(target, moved.ledger_id)
+        there = await endpoints.find_endpoint(target, other_key, made.endpoint_id)
+        async with dispatching(databases[0]), dispatching(databases[1], master_key=other_key):
+            await until_delivered(target, there)
+
+    assert len(receiver.ids) == len(set(receiver.ids)) > before
+    receiver.verify(made.newest_secret or "")  # signed by the same secret
+    assert (await endpoints.find_endpoint(source, MASTER_KEY, made.endpoint_id)).disabled_at is not None
+    assert (await endpoints.find_endpoint(target, other_key, stopped.endpoint_id)).disabled_at is not None
+
+
+async def test_a_move_that_fails_leaves_endpoints_at_work_here(sessions: tuple[Session, Session]) -> None:
+    source, target = sessions
+    ledger = await fill(source)
+    made = await make_endpoint(source, ledger, "https://example.com/")
+    broken = mover(sessions)
+    with pytest.raises(asyncpg.PostgresError):
+        await broken.run("acme", "\0")  # the ledger cannot be closed with this address
+
+    assert (await endpoints.find_endpoint(source, MASTER_KEY, made.endpoint_id)).disabled_at is None
+    waiting = await endpoints.find_endpoint(target, MASTER_KEY, made.endpoint_id)
+    assert waiting.disabled_at is not None
+    assert (await state_of(target, waiting))["stop_reason"] == "moved"
+    await mover(sessions).run("acme", URL)
+    assert (await endpoints.find_endpoint(target, MASTER_KEY, made.endpoint_id)).disabled_at is None
 
 
 async def move_once_in_vain(sessions: tuple[Session, Session]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from ledger.background import cancel_all
 from ledger.database import Connection
+from ledger.privacy.encryption import MasterKey
 from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
@@ -73,9 +74,9 @@ async def make_endpoint(
 
 
 @asynccontextmanager
-async def dispatching(dsn: str, **options: Any) -> AsyncIterator[None]:
+async def dispatching(dsn: str, master_key: MasterKey = MASTER_KEY, **options: Any) -> AsyncIterator[None]:
     """Run a dispatcher that may send to this machine."""
-    task = asyncio.create_task(Dispatcher(dsn, MASTER_KEY, **{"destinations": HERE, **options}).run())
+    task = asyncio.create_task(Dispatcher(dsn, master_key, **{"destinations": HERE, **options}).run())
     try:
         yield
     finally:

@@ -23,6 +23,7 @@ from ledger.events import Delivery, NewEvent, Origin
 from ledger.facts.fact import quote_id
 from ledger.failures import describe_failure
 from ledger.parsing import Document, canonical_body, parse_json
+from ledger.privacy.detection import PersonalValue
 from ledger.privacy.redaction import PersonalPart, RedactedBody, RedactedSpan, redact, redact_unreadable
 from ledger.vendors import SOURCES
 from ledger.vendors.personal_fields import UNKNOWN_VENDOR as UNKNOWN_PERSONAL
@@ -126,28 +127,34 @@ def _parts(source: str, first: NewEvent, redacted: RedactedBody) -> list[Persona
     people = [owner for owner in redacted.spans if owner is not None]
     only = people[0] if len(people) == 1 else None
     subjects = {owner: _subject(source, first, owner or only) for owner in redacted.spans}
-    spans: dict[str, list[RedactedSpan]] = {subject: [] for subject in subjects.values()}
-    values: dict[str, list[tuple[str, Any]]] = {subject: [] for subject in spans}
+    spans: dict[str, list[RedactedSpan]] = {}
     for owner, owner_spans in redacted.spans.items():
-        spans[subjects[owner]] += owner_spans
-    content: dict[str, set[bytes]] = {subject: set() for subject in spans} if redacted.sent_structures is None else {}
-    for found in redacted.found:
-        pair = (without_blanks(found.key), found.value)
-        values[subjects[found.owner]].append(pair)
-        if redacted.sent_structures is None or id(found.structure) in redacted.sent_structures:
-            content.setdefault(subjects[found.owner], set()).add(_CANONICAL.encode(pair))
-    return [
-        PersonalPart(
-            subject,
-            sorted(spans[subject]),
-            b"\n".join(sorted(content[subject])) if subject in content else None,
-            sorted({pair for key, value in values[subject] for pair in _identifiers(key, value)}),
-            b"\n".join(sorted({_CANONICAL.encode(value) for value in values[subject]}))
-            if redacted.sent_structures
-            else b"",
-        )
-        for subject in sorted(spans)
-    ]
+        spans.setdefault(subjects[owner], []).extend(owner_spans)
+    found: dict[str, list[PersonalValue]] = {subject: [] for subject in spans}
+    for value in redacted.found:
+        found[subjects[value.owner]].append(value)
+    sent = redacted.sent_structures
+    return [_part(subject, spans[subject], found[subject], sent) for subject in sorted(spans)]
+
+
+def _part(
+    subject: str, spans: Sequence[RedactedSpan], found: Sequence[PersonalValue], sent_structures: frozenset[int] | None
+) -> PersonalPart:
+    """Build the part of one person. `sent_structures` are those without the wrapper; None: there is no wrapper."""
+    pairs = [(without_blanks(value.key), value.value) for value in found]
+    identifiers = sorted({pair for key, value in pairs for pair in _identifiers(key, value)})
+    if sent_structures is None:
+        return PersonalPart(subject, sorted(spans), _canonical_lines(pairs), identifiers)
+    sent = [pair for pair, value in zip(pairs, found, strict=True) if id(value.structure) in sent_structures]
+    wrapped = _canonical_lines(pairs) if sent_structures else b""
+    return PersonalPart(subject, sorted(spans), _canonical_lines(sent) if sent else None, identifiers, wrapped)
+
+
+def _canonical_lines(pairs: Sequence[tuple[str, Any]]) -> bytes:
+    """Encode pairs in canonical order, without duplicates."""
+    if len(pairs) == 1:
+        return _CANONICAL.encode(pairs[0])
+    return b"\n".join(sorted({_CANONICAL.encode(pair) for pair in pairs}))
 
 
 def _subject(source: str, first: NewEvent, owner: str | None) -> str:
@@ -157,19 +164,19 @@ def _subject(source: str, first: NewEvent, owner: str | None) -> str:
     return owner if vendor and vendor.personal.person_is_ref else f"{source}:{quote_id(first.org)}:{quote_id(owner)}"
 
 
-def _identifiers(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield the customer's identifiers for look-ups, as pairs (kind of identifier, value)."""
+def _identifiers(key: str, value: Any) -> list[tuple[str, str]]:
+    """Return the customer's identifiers for look-ups, as pairs (kind of identifier, value)."""
     if type(value) is list:
-        for item in value:
-            yield from _identifiers(key, item)
-    elif type(value) in (str, int):
+        return [pair for item in value for pair in _identifiers(key, item)]
+    if type(value) in (str, int):
         kind = (
             EXTERNAL_IDS.get(key)
             or identifier_kind_of_name(key)
             or (identifier_kind_of_value(value) if type(value) is str else None)
         )
         if kind:
-            yield kind, str(value)
+            return [(kind, str(value))]
+    return []
 
 
 EXTERNAL_IDS = dict.fromkeys(("externalId", "external_id", "source_id"), "external_id")

@@ -4,30 +4,33 @@ Theory of operation. In the raw text, each personal value is replaced by a marke
 removed bytes are kept as a span, with the offset of the marker in the redacted text. So putting the spans back gives
 exactly the delivered bytes, including white space and escapes.
 
-ledger/privacy/detection.py finds the personal values in the parsed document. Their offsets in the text are found in one
-of two ways:
+ledger/privacy/detection.py finds the personal values in the parsed document, in two steps:
+
+1. Find values by their keys and labels, and remove them.
+2. If the remaining text may hold a value that is personal by its form, search again, by form too. Few bodies do.
+
+Their offsets in the text are found in one of two ways:
 
 1. Search the text for the same keys in the same order. A quoted key followed by a colon cannot be inside a string.
-2. A key written with escapes makes the counts of keys differ. Then read the text token by token.
+2. A key written with escapes makes the counts of keys differ. Then read the text token by token. Do the same if there
+   are many keys.
 
 An unreadable body is removed as a whole.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ledger.parsing import Document
-from ledger.privacy.detection import PersonalValue, PersonalValueSearch, Pseudonymise
+from ledger.privacy.detection import BY_FORM, PersonalValue, PersonalValueSearch, Pseudonymise
 from ledger.vendors.personal_fields import PersonalFields
-from ledger.vendors.personal_values import MARKER_TEXT
+from ledger.vendors.personal_values import MARKER_TEXT, may_hold_personal_value
 
 MARKER = b'"<personal>"'
-CACHED_PATTERNS_MAX = 1_000
-CACHED_KEY_CHARACTERS_MAX = 100
+KEYS_SEARCHED_MAX = 50  # in one body; each is a search through the whole text
 WHOLE_BODY = -1  # the offset of a span that is the whole body
 
 
@@ -70,19 +73,31 @@ def redact(body: bytes, document: Document, personal: PersonalFields, pseudonymi
     """
     if type(document.value) is not dict and type(document.value) is not list:
         return redact_unreadable(body, "neither an object nor a list")  # a bare string can be anything
-    search = PersonalValueSearch(personal, pseudonymise)
+    has_escapes = b"\\" in body  # they may be a part of a value
+    search = PersonalValueSearch(personal, pseudonymise, by_form=has_escapes)
     search.run(document.value)
+    redacted = _cut(body, document.value, search)
+    if not has_escapes and may_hold_personal_value(redacted.payload):
+        search = PersonalValueSearch(personal, pseudonymise, by_form=True)
+        search.run(document.value)
+        if any(value.occurrence == BY_FORM for value in search.found):
+            redacted = _cut(body, document.value, search)
+    for value in redacted.found:
+        value.structure[value.key] = value.pseudonym or MARKER_TEXT
+    return redacted
+
+
+def _cut(body: bytes, document: Any, search: PersonalValueSearch) -> RedactedBody:
+    """Replace the found values in a body. The document stays as it is."""
     found = search.found
     if not found:
         return RedactedBody(body, {}, ())
-    ranges = _ranges_by_key(body, found, search.key_counts) if search.knows_occurrences else None
-    ranges = ranges or _ranges_by_token(body, document.value, found)
+    ranges = _ranges_by_key(body, document, found, search.key_counts) or _ranges_by_token(body, document, found)
     spans: dict[str | None, list[RedactedSpan]] = {}
     out: list[bytes] = []
     end = length = 0
     for value, (start, stop) in zip(found, ranges, strict=True):
         marker = MARKER if value.pseudonym is None else msgspec.json.encode(value.pseudonym)
-        value.structure[value.key] = value.pseudonym or MARKER_TEXT
         out += [body[end:start], marker]
         length += start - end
         spans.setdefault(value.owner, []).append(RedactedSpan(length, body[start:stop], len(marker)))
@@ -121,34 +136,67 @@ ByteRange = tuple[int, int]
 
 
 def _ranges_by_key(
-    body: bytes, found: Sequence[PersonalValue], key_counts: Mapping[str, int]
+    body: bytes, document: Any, found: Sequence[PersonalValue], key_counts: Mapping[str, int]
 ) -> list[ByteRange] | None:
-    """Return the byte range of each value by searching the text for its key; None if a key is written with escapes."""
-    starts: dict[str, list[int]] = {}
-    for key in {value.key for value in found}:
-        pattern = _cached_pattern(key) if len(key) <= CACHED_KEY_CHARACTERS_MAX else _pattern(key)
-        ends = [match.end() for match in pattern.finditer(body)]
-        if len(ends) != key_counts.get(key):
+    """Return the byte range of each value by searching the text for its key.
+
+    None if a key is written with escapes, or if there are more than KEYS_SEARCHED_MAX keys.
+    """
+    keys = {value.key for value in found}
+    if len(keys) > KEYS_SEARCHED_MAX:
+        return None
+    starts = {key: _value_starts(body, key) for key in keys}
+    occurrences = [value.occurrence for value in found]
+    if b"\\" in body or BY_FORM in occurrences or any(len(starts[key]) != key_counts[key] for key in starts):
+        # A key may occur where it names no personal value, too.
+        structures = _structures_by_key(document, keys)
+        if any(len(of_key) != len(starts[key]) for key, of_key in structures.items()):
             return None
-        starts[key] = ends
+        numbers = {key: {structure: n for n, structure in enumerate(of_key)} for key, of_key in structures.items()}
+        occurrences = [numbers[value.key][id(value.structure)] for value in found]
     ranges = []
-    for value in found:
-        start = starts[value.key][value.occurrence]
+    for value, occurrence in zip(found, occurrences, strict=True):
+        start = starts[value.key][occurrence]
         ranges.append((start, _end_of_value(body, start)))
     return ranges
 
 
-@lru_cache(CACHED_PATTERNS_MAX)
-def _cached_pattern(key: str) -> re.Pattern[bytes]:
-    """Return `_pattern` of a key, from a cache."""
-    return _pattern(key)
+def _value_starts(body: bytes, key: str) -> list[int]:
+    """Return the offset of the value after each occurrence of a key that is written without escapes."""
+    name = b'"%b"' % key.encode()
+    starts = []
+    at = body.find(name)
+    while at >= 0:
+        colon = _COLON.match(body, at + len(name))
+        if colon is not None and body[at - 1] != ESCAPE:  # an escaped quotation mark is inside a string
+            starts.append(colon.end())
+        at = body.find(name, at + len(name))
+    return starts
 
 
-def _pattern(key: str) -> re.Pattern[bytes]:
-    """Return a pattern of a key written without escapes, up to the start of its value."""
-    return re.compile(rb'"%b"[ \t\r\n]*:[ \t\r\n]*' % re.escape(key.encode()))
+def _structures_by_key(value: Any, keys: Set[str]) -> dict[str, list[int]]:
+    """Return, for each of some keys, the ids of the structures with this key, in text order."""
+    structures: dict[str, list[int]] = {key: [] for key in keys}
+    _add_structures(value, structures)
+    return structures
 
 
+def _add_structures(value: Any, structures: dict[str, list[int]]) -> None:
+    """Add the structures of a value to those of each key."""
+    if type(value) is dict:
+        for key, child in value.items():
+            if key in structures:
+                structures[key].append(id(value))
+            if type(child) is dict or type(child) is list:
+                _add_structures(child, structures)
+    else:
+        for child in value:
+            if type(child) is dict or type(child) is list:
+                _add_structures(child, structures)
+
+
+ESCAPE = ord("\\")
+_COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
 _SCALAR = rb'"[^"\\]*(?:\\.[^"\\]*)*"|[-+0-9.eE]+|true|false|null'
 _VALUE = re.compile(_SCALAR, re.DOTALL)
 _TOKEN = re.compile(_SCALAR + rb"|[{}\[\]:,]", re.DOTALL)

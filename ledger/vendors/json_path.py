@@ -7,6 +7,8 @@ from ledger.vendors.fields import as_id
 
 def value_at(document: Any, path: str) -> Any:
     """Return the value at a dotted path such as "order_item.id", None if the path does not exist."""
+    if "." not in path:
+        return document.get(path) if isinstance(document, dict) else None
     for name in path.split("."):
         if not isinstance(document, dict):
             return None

@@ -14,7 +14,7 @@ from ledger.parsing import parse_json
 from ledger.privacy.detection import CACHE_BYTES_MAX, form_cache_of
 from ledger.privacy.redaction import RedactedBody, redact, redact_unreadable, restore_body
 from ledger.vendors.personal_fields import COMMON_KEYS, UNKNOWN_VENDOR, PersonalFields, no_person
-from ledger.vendors.personal_values import MARKER_TEXT, is_personal_value
+from ledger.vendors.personal_values import MARKER_TEXT, is_personal_value, may_hold_personal_value
 from tests.support.payloads import SAMPLES
 
 PERSONAL = PersonalFields(
@@ -169,6 +169,20 @@ def test_a_key_in_escapes_hides_nothing() -> None:
     assert of.payload == rb'{"e\u006dail": "<personal>", "mobile\u0020": "<personal>", "mobile": null}'
 
 
+def test_a_key_in_escapes_is_not_mistaken_for_the_end_of_another_key() -> None:
+    of = cut_of(rb'{"e\u006dail": "x@y", "z\"email": 1, "mobile": "7", "a\"mobile": 2}')
+
+    assert of.payload == rb'{"e\u006dail": "<personal>", "z\"email": 1, "mobile": "<personal>", "a\"mobile": 2}'
+
+
+def test_a_key_whose_value_is_kept_elsewhere_is_cut_only_where_it_is_personal() -> None:
+    of = cut_of(b'{"x": {"value": 1}, "customFields": {"value": "a", "y": {"value": null}}, "value": [{"value": 2}]}')
+
+    assert of.payload == (
+        b'{"x": {"value": 1}, "customFields": {"value": "<personal>", "y": {"value": null}}, "value": [{"value": 2}]}'
+    )
+
+
 def test_a_marker_in_the_delivered_text_stays_where_it_was() -> None:
     body = b'{"other": "<personal>", "email": "x@y"}'
     of = cut_of(body)
@@ -317,6 +331,13 @@ def test_a_value_is_known_by_what_it_looks_like_wherever_it_stands(text: str) ->
 
     assert json.loads(of.payload) == {"eventName": MARKER_TEXT, "deep": [{"note": MARKER_TEXT}], "points": 5}
     assert restore_body(of.payload, pieces_of(of)) == body
+    assert may_hold_personal_value(json.dumps([{"note": text}], ensure_ascii=False).encode())
+
+
+def test_a_body_without_such_values_raises_no_suspicion() -> None:
+    texts = ["2024-05-13T10:24:01+05:30", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "100% AB1234", "B-7000000501"]
+
+    assert not may_hold_personal_value(json.dumps({"at": 1704071547829, "texts": texts}).encode())
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ STATUS_FIELDS = frozenset({"status"})  # of updatedFields: the outcome of a requ
 
 def person(_key: str, structure: Mapping[str, Any]) -> str | None:
     """Return the customer that a structure names, directly or in its identifiers."""
-    return id_at(structure, "customerId") or id_at(structure, "customerIdentifiers.customerId")
+    return id_at(structure, "customerId") or id_at(structure.get("customerIdentifiers"), "customerId")
 
 
 PERSONAL = PersonalFields(

@@ -1,31 +1,31 @@
-"""Pages of lists with each documented filter: the cost of 100 items, if the list has a million rows.
+"""Pages of lists with each documented filter: the time of a request for 100 items, if the list has a million rows.
 
 A history is appended and folded, with the published payloads. Its rows are then copied under other names, so each table
-has the requested size and realistic rows. Each filter is asked with the value that most rows have, with a value that
-few rows have, and with one that none has.
+has the requested size and realistic rows. Each filter is asked over HTTP with the value that most rows have, with a
+value that few rows have, and with one that none has; then every two filters together, and the last page.
 """
 
-import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from itertools import combinations
 from pathlib import Path
-from statistics import median, quantiles
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from urllib.parse import urlencode
 
+from benchmarks import servers
 from benchmarks.environment import BenchDatabase, append_history, build_history, create_bench_ledger, open_database
 from benchmarks.figures import Figure
+from benchmarks.load import get, send_requests
+from benchmarks.servers import MASTER_KEY
 from benchmarks.simulation import SentDelivery
-from ledger import clock
 from ledger.database import Connection
+from ledger.store import api_keys
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
-from projections.programme_terms import NO_TERMS
-from projections.queries.validity_ends import TimeZones
 from projections.tables import Table
-from service.queries.context import QueryContext
+from service.api.lists import encode_key
 from service.queries.list_catalogue import LISTS
-from service.queries.lists import Filter, ListRequest, RowList, read_page, resolve_references
+from service.queries.lists import Filter, ListOrder, RowList
 
 DELIVERIES = 2_000
 PAGES = 20
@@ -49,29 +49,49 @@ DROP_INDEXES = """
 """
 
 
-class AskedFilter(NamedTuple):
-    """One filter of a list, with a value and a word for it."""
+class AskedPage(NamedTuple):
+    """One request for a page of a list, and a word for its values."""
 
     row_list: RowList
-    values: dict[str, Any]
+    values: dict[str, str]
     word: str
 
     @property
     def name(self) -> str:
         return f"/v1/{self.row_list.path}?{'&'.join(self.values)} ({self.word})"
 
+    @property
+    def path(self) -> str:
+        return f"/v1/{self.row_list.path}?{urlencode({**self.values, 'limit': str(LIMIT)})}"
+
+
+class FilterValue(NamedTuple):
+    """A value of a filter, and a word for it."""
+
+    name: str
+    value: str
+    word: str
+
 
 async def measure_filters(rows: int, runs: int) -> list[Figure]:
-    """Read pages of every list with each of its filters. Every list has at least `rows` rows."""
+    """GET pages of every list with each of its filters. Every list has at least `rows` rows."""
     async with open_database() as database:
-        bench_ledger = await create_bench_ledger(database, "bench")
-        await append_history(database, bench_ledger, [*_samples(), *build_history(DELIVERIES)])
-        await catch_up(database.connection, bench_ledger.ledger.ledger_id)
-        tables = {row_list.table.name: row_list.table for row_list in LISTS}
-        for table in tables.values():
-            await _copy_rows(database.connection, bench_ledger.ledger.ledger_id, table, rows)
-        asked = [one for row_list in LISTS for one in await _asked_filters(database, bench_ledger.ledger, row_list)]
-        return [await _measure(database.connection, bench_ledger.ledger, one, runs) for one in asked]
+        ledger = await build_lists(database, rows)
+        key = await api_keys.create_key(database.connection, MASTER_KEY, ledger, ["read"])
+        asked = [one for row_list in LISTS for one in await choose_pages(database.connection, ledger, row_list)]
+        with servers.run_server(servers.whole_service, database.dsn, database.folder, False) as (port, _):
+            return [await measure_page(port, key, one, runs) for one in asked]
+
+
+async def build_lists(database: BenchDatabase, rows: int) -> Ledger:
+    """Append a history, and copy its rows until every table of a list has `rows` rows."""
+    bench_ledger = await create_bench_ledger(database, "bench")
+    await append_history(database, bench_ledger, [*_samples(), *build_history(DELIVERIES)])
+    await catch_up(database.connection, bench_ledger.ledger.ledger_id)
+    tables = {row_list.table.name: row_list.table for row_list in LISTS}
+    for table in tables.values():
+        await _copy_rows(database.connection, bench_ledger.ledger.ledger_id, table, rows)
+    return bench_ledger.ledger
 
 
 def _samples() -> Iterable[SentDelivery]:
@@ -117,27 +137,53 @@ def _copied_value(table: Table, column: str) -> str:
     return f'x."{column}"'
 
 
-async def _asked_filters(database: BenchDatabase, ledger: Ledger, row_list: RowList) -> list[AskedFilter]:
-    asked = [AskedFilter(row_list, {}, "all")]
-    for one in row_list.filters:
-        for word, value in await _values(database.connection, ledger, row_list, one):
-            asked.append(AskedFilter(row_list, {one.name: value}, word))
-    return asked
+async def choose_pages(connection: Connection, ledger: Ledger, row_list: RowList) -> list[AskedPage]:
+    """Return the pages to ask for: without a filter, with each one, with every two, and the last pages."""
+    values = [await _values(connection, ledger, row_list, one) for one in row_list.filters]
+    asked = [AskedPage(row_list, {}, "all")]
+    asked += [AskedPage(row_list, {one.name: one.value}, one.word) for several in values for one in several]
+    for first, second in combinations(values, 2):
+        for one, other in (*zip(first, second, strict=False), *zip(first, second[1:], strict=False)):
+            pair = {one.name: one.value, other.name: other.value}
+            asked.append(AskedPage(row_list, pair, f"{one.word}, {other.word}"))
+    return [*asked, *[await _last_page(connection, ledger, row_list, order) for order in row_list.orders]]
 
 
-async def _values(connection: Connection, ledger: Ledger, row_list: RowList, one: Filter) -> list[tuple[str, Any]]:
+async def _last_page(connection: Connection, ledger: Ledger, row_list: RowList, order: ListOrder) -> AskedPage:
+    columns = ", ".join(f"{column} DESC" for column in order.columns)
+    row = await connection.fetchrow(
+        f"SELECT * FROM {row_list.table.name} WHERE ledger_id = $1 ORDER BY {columns} OFFSET {LIMIT} LIMIT 1",  # noqa: S608
+        ledger.ledger_id,
+    )
+    assert row is not None
+    values = {"cursor": encode_key(order, tuple(row[column] for column in order.columns))}
+    if len(row_list.orders) > 1:
+        values["sort"] = order.name
+    return AskedPage(row_list, values, f"last by {order.name}")
+
+
+async def _values(connection: Connection, ledger: Ledger, row_list: RowList, one: Filter) -> list[FilterValue]:
+    return [
+        FilterValue(one.name, value, word) for word, value in await _named_values(connection, ledger, row_list, one)
+    ]
+
+
+async def _named_values(
+    connection: Connection, ledger: Ledger, row_list: RowList, one: Filter
+) -> list[tuple[str, str]]:
     if one.kind == "flag":
-        return [("true", True), ("false", False)]
+        return [("true", "true"), ("false", "false")]
     if one.kind == "points":
-        return [("0", Decimal(0)), ("1 million", Decimal(10**6))]
+        return [("0", "0"), ("1 million", "1000000")]
     if one.kind == "position":
         last = await connection.fetchval(
             "SELECT max(last_position) FROM accounts WHERE ledger_id = $1", ledger.ledger_id
         )
-        return [("all", 0), ("last", last - 10)]
+        return [("all", "0"), ("last", str(last - 10))]
     if one.kind == "time":
         now = datetime.now(UTC)
-        return [("long ago", now - timedelta(days=9_000)), ("now", now), ("in 90 years", now + timedelta(days=33_000))]
+        times = {"in 90 years": now + timedelta(days=33_000), "now": now, "long ago": now - timedelta(days=9_000)}
+        return [(word, time.isoformat()) for word, time in times.items()]
     column = {"holder": "subject", "customer": "sender"}.get(one.name, one.name)
     column = one.name if column == "sender" and "sender" not in row_list.table.columns else column
     found = await connection.fetch(
@@ -149,20 +195,16 @@ async def _values(connection: Connection, ledger: Ledger, row_list: RowList, one
     return [*values, ("none", "none of them")]
 
 
-async def _measure(connection: Connection, ledger: Ledger, asked: AskedFilter, runs: int) -> Figure:
-    query = QueryContext(connection, ledger, "key")
-    values = await resolve_references(query, asked.row_list, asked.values)
-    implied = [one.order for one in asked.row_list.filters if one.order is not None and one.name in values]
-    order = next(one for one in asked.row_list.orders if one.name == (implied or [asked.row_list.orders[0].name])[0])
-    request = ListRequest(values, order, clock.now(), TimeZones(NO_TERMS))
-    per_second, p50, p99 = list[float](), list[float](), list[float]()
-    for _ in range(runs):
-        times = []
-        for _ in range(PAGES):
-            begun = time.perf_counter()
-            await read_page(query, asked.row_list, request, None, LIMIT)
-            times.append(1_000 * (time.perf_counter() - begun))
-        p50.append(median(times))
-        p99.append(quantiles(times, n=100)[-1])
-        per_second.append(1_000 / median(times))
-    return Figure(asked.name, "pages", PAGES, per_second, None, p50, p99)
+async def measure_page(port: int, key: str, asked: AskedPage, runs: int) -> Figure:
+    """GET a page several times over one connection."""
+    request = get(asked.path, f"Authorization: Bearer {key}\r\n")
+    results = [await send_requests(port, [request] * PAGES, connections=1) for _ in range(runs)]
+    return Figure(
+        asked.name,
+        "pages",
+        PAGES,
+        [one.per_second for one in results],
+        None,
+        [one.p50_ms for one in results],
+        [one.p99_ms for one in results],
+    )

@@ -1,38 +1,38 @@
 """Lists of rows: one handler for every list of `service/queries/list_catalogue.py`, as pages, CSV or NDJSON."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from typing import Annotated, Any, NotRequired
+from typing import Any
 
 from aiohttp import web
-from msgspec import Meta
 
 from ledger.errors import RequestInvalid
 from ledger.vendors.fields import as_points
 from service.api.answers.accounts import Account, ListedLot, Promise, Redemption
-from service.api.answers.fields import FRESH, page_of
+from service.api.answers.fields import FRESH, Total, page_of
 from service.api.answers.subjects import row_answer
-from service.api.requests.admission import ACCESS, Operation, get
-from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.open_query import admit_caller, open_query, parse_as_of
+from service.api.list_answers import (
+    FILES,
+    LIST_PARAMETERS,
+    AskedList,
+    ReadableList,
+    answer_list,
+    is_past,
+)
+from service.api.requests.admission import Operation, get
+from service.api.requests.open_query import parse_as_of
 from service.api.requests.parameters import (
     CURSOR,
-    LIMIT,
-    PAGE,
     POSITION_MAX,
     STRING,
     TIMES,
     Parameter,
     choice,
-    flag,
     text,
     time,
     whole,
 )
-from service.api.responses import page_response, send
-from service.formatting import encode_cursor, encode_json, invalid_cursor
+from service.formatting import encode_cursor, invalid_cursor
 from service.queries.as_of_query import AsOfQuery, parse_at
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
@@ -47,45 +47,33 @@ from service.queries.lists import (
 )
 from service.queries.past_lists import PAST, count_list_items, read_list_page
 from service.queries.subjects import load_time_zones
-from service.reconciliation.formats import csv_line
 
 ITEM_TYPES = {"accounts": Account, "lots": ListedLot, "promises": Promise, "redemptions": Redemption}
 NESTED = ("lots", "next_lapse", "parked", "inherited_from")  # fields that a CSV file leaves out
-CSV, NDJSON = "text/csv", "application/x-ndjson"
-EXPORT_ROWS_PER_READ = 1_000
-
-TOTAL = flag("total", "Adds `total`, the number of all items. It reads all of them.")
-FORMAT = choice(
-    "format", "A file with all items instead of a page. The header `Accept` does the same.", "json", "csv", "ndjson"
-)
-Total = NotRequired[Annotated[int, Meta(description="The number of items of all pages, with `total=true`.")]]
 
 
 def list_handler(row_list: RowList, parameters: dict[str, Parameter[Any]], sort: Parameter[str | None]) -> Any:
     """Return the handler of a list."""
+    columns = [name for name in item_type(row_list).__annotations__ if name not in NESTED]
 
     async def list_rows(request: web.Request) -> web.StreamResponse:
         values = {name: value for name, one in parameters.items() if (value := one.of(request)) is not None}
-        order = choose_order(row_list, values, sort.of(request), past=_is_past(request))
+        order = choose_order(row_list, values, sort.of(request), past=is_past(request))
         after = parse_key(order, CURSOR.of(request))
-        format_wanted = _format(request)
-        if format_wanted != "json":
-            return await _export(request, row_list, values, order, after, format_wanted)
-        limit = LIMIT.of(request)
-        async with open_query(request, heavy=TOTAL.of(request) or _is_past(request)) as query:
+
+        async def resolve(query: QueryContext) -> ReadableList:
             times = await parse_as_of(query, request)
             asked = await ask_list(query, row_list, values, order, times)
-            page = await read_list_page(query, row_list, asked, after, limit)
-            total = {"total": await count_list_items(query, row_list, asked)} if TOTAL.of(request) else {}
-            following = None if page.following is None else encode_key(order, page.following)
-            return page_response(request, page.items, following, **total, **await freshness(query, times))
+            return ReadableList(
+                lambda query, after, limit: read_list_page(query, row_list, asked, after, limit),
+                lambda query: count_list_items(query, row_list, asked),
+                lambda query: freshness(query, times),
+            )
+
+        return await answer_list(request, AskedList(row_list.path, columns, after, resolve, partial(encode_key, order)))
 
     list_rows.__name__ = f"list_{row_list.table.name}"
     return list_rows
-
-
-def _is_past(request: web.Request) -> bool:
-    return any(one.name in request.query for one in TIMES)
 
 
 async def ask_list(
@@ -93,65 +81,9 @@ async def ask_list(
 ) -> ListRequest:
     """Return the request of a list, as of now or as of the times. Names in filters are resolved to references."""
     times = times or parse_at({})
-    resolved = await resolve_references(query, row_list, values)
+    resolved = await resolve_references(query, row_list.filters, values)
     as_of = times.as_of if times.given else None
     return ListRequest(resolved, order, times.at, await load_time_zones(query, times), as_of)
-
-
-async def _export(
-    request: web.Request,
-    row_list: RowList,
-    values: dict[str, Any],
-    order: ListOrder,
-    after: Key | None,
-    format_wanted: str,
-) -> web.StreamResponse:
-    """Send all items as a file. No connection is held while a part is sent, so a slow client delays nobody."""
-    context, ledger = request.app[APP_CONTEXT], (await admit_caller(request)).ledger
-
-    @asynccontextmanager
-    async def lend() -> AsyncIterator[QueryContext]:
-        async with context.reader_pool.acquire() as connection:
-            await connection.confine(ledger.ledger_id)
-            hash_key = context.vault.body_hash_key(ledger.ledger_id)
-            yield QueryContext(connection, ledger, request[ACCESS].key_id, hash_key)
-
-    columns = [name for name in item_type(row_list).__annotations__ if name not in NESTED]
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": f"{CSV}; charset=utf-8; header=present" if format_wanted == "csv" else NDJSON,
-            "Content-Disposition": f'attachment; filename="{ledger.name}-{row_list.path}.{format_wanted}"',
-            "Vary": "Accept",
-        }
-    )
-    async with context.heavy_query_shares.take(ledger.ledger_id):
-        async with lend() as query:
-            asked = await ask_list(query, row_list, values, order, await parse_as_of(query, request))
-        await response.prepare(request)
-        if format_wanted == "csv":
-            await send(request, response, csv_line(columns))
-        while True:
-            async with lend() as query:
-                page = await read_list_page(query, row_list, asked, after, EXPORT_ROWS_PER_READ)
-            write: Callable[[dict[str, Any]], bytes] = encode_json
-            if format_wanted == "csv":
-                write = partial(_csv_item, columns=columns)
-            await send(request, response, b"".join(map(write, page.items)))
-            if page.following is None:
-                break
-            after = page.following
-        await response.write_eof()
-    return response
-
-
-def _csv_item(item: dict[str, Any], *, columns: list[str]) -> bytes:
-    return csv_line([item[column] for column in columns])
-
-
-def _format(request: web.Request) -> str:
-    wanted = FORMAT.of(request)
-    accepted = request.headers.get("Accept", "").partition(",")[0].partition(";")[0].strip().lower()
-    return wanted or {CSV: "csv", NDJSON: "ndjson"}.get(accepted, "json")
 
 
 def choose_order(row_list: RowList, values: dict[str, Any], wanted: str | None, *, past: bool = False) -> ListOrder:
@@ -239,12 +171,10 @@ def _operation(row_list: RowList) -> Operation:
         *parameters.values(),
         *((sort,) if len(names) > 1 else ()),
         *TIMES,
-        TOTAL,
-        FORMAT,
-        *PAGE,
+        *LIST_PARAMETERS,
         tag=row_list.path,
         answer=page_of(item_type(row_list), total=Total, **FRESH),
-        media=(CSV, NDJSON),
+        media=FILES,
         summary=f"List the {things}",
         description="All filters must match. A page reads an index; `total=true` and files read all items, and run one "
         "at a time for each ledger. With `at`, `known_at` or `as_of_position` every subject is folded on the spot, in "

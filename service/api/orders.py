@@ -1,22 +1,32 @@
 """Orders. Vendors report items only; this file puts the items of an order together."""
 
-from decimal import Decimal
-
 from aiohttp import web
 
 from projections.order_items import ORDER_ITEMS
 from projections.queries.as_of import load_known
-from service.api.answers.system import Order, OrderPage, Refund
+from service.api.answers.system import ListedOrder, Order, OrderPage, Refund
 from service.api.dry_runs import DRY_RUN, dry_run_response
+from service.api.list_answers import FILES, LIST_PARAMETERS, AskedList, ReadableList, answer_list
+from service.api.lists import filter_parameter
 from service.api.requests.admission import change, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import Authored, read_json_body
 from service.api.requests.open_query import open_query, parse_as_of
-from service.api.requests.parameters import LIMIT, PAGE, TIMES, text
-from service.api.responses import json_response, page_response
-from service.formatting import cut_page, decode_cursor
+from service.api.requests.parameters import TIMES
+from service.api.responses import json_response
+from service.formatting import decode_cursor
 from service.operations.refund import plan_refund, post_refund
+from service.queries.context import QueryContext
 from service.queries.freshness import freshness
+from service.queries.lists import resolve_references
+from service.queries.orders import (
+    FILTERS,
+    count_known_orders,
+    count_orders,
+    read_known_orders,
+    read_orders,
+    sums_of,
+)
 from service.queries.references import expand_reference, require_single
 from service.queries.subjects import fold_first_row, former_subjects, row_json
 
@@ -25,34 +35,39 @@ ITEM = "SELECT subject FROM order_items WHERE ledger_id = $1 AND subject = ANY (
 ITEMS = """
     SELECT * FROM order_items WHERE ledger_id = $1 AND order_id = ANY ($2) ORDER BY order_id, subject LIMIT $3
 """
-# An order is chosen by one of its items, and shown with all of them.
-ORDERS = """
-    WITH chosen AS (
-        SELECT DISTINCT order_id FROM order_items
-         WHERE ledger_id = $1 AND order_id > $2 AND ($3::text IS NULL OR status = $3)
-           AND ($4::text IS NULL OR refund = $4) AND ($5::text[] IS NULL OR customer = ANY ($5))
-         ORDER BY order_id LIMIT $6)
-    SELECT order_id AS id, (array_agg(customer ORDER BY subject) FILTER (WHERE customer IS NOT NULL))[1] AS customer,
-           sum(points_paid) AS points_paid, sum(refund_due) AS refund_due, count(*) AS item_count,
-           array_agg(DISTINCT status ORDER BY status) AS statuses, max(last_position) AS last_position
-      FROM order_items JOIN chosen USING (order_id) WHERE ledger_id = $1 GROUP BY order_id ORDER BY order_id
-"""
 
 
-async def list_orders(request: web.Request) -> web.Response:
+async def list_orders(request: web.Request) -> web.StreamResponse:
     """List the orders, each with the sums of its items.
 
-    An order is listed if one of its items matches all filters. The answer is as of now.
+    An order is listed if one of its items matches all filters. With `at`, `known_at` or `as_of_position` every item is
+    folded on the spot: a page may have few orders and still a `next`.
     """
-    after = decode_cursor(request.query.get("cursor"), str) or [""]
-    limit = LIMIT.of(request)
-    async with open_query(request) as query:
-        customer = CUSTOMER.of(request)
-        refs = None if customer is None else await expand_reference(query, customer)
-        wanted = (STATUS.of(request), REFUND.of(request), refs)
-        rows = await query.connection.fetch(ORDERS, query.ledger.ledger_id, after[0], *wanted, limit + 1)
-        shown, following = cut_page(rows, limit, lambda row: (row["id"],))
-        return page_response(request, [dict(row) for row in shown], following, **await freshness(query))
+    values = {name: value for name, one in PARAMETERS.items() if (value := one.of(request)) is not None}
+    after = decode_cursor(request.query.get("cursor"), str)
+
+    async def resolve(query: QueryContext) -> ReadableList:
+        times = await parse_as_of(query, request)
+        resolved = await resolve_references(query, FILTERS, values)
+        as_of = times.as_of
+
+        async def fresh(query: QueryContext) -> dict[str, int]:
+            return await freshness(query, times)
+
+        if not times.given:
+            return ReadableList(
+                lambda query, after, limit: read_orders(query, resolved, after, limit),
+                lambda query: count_orders(query, resolved),
+                fresh,
+            )
+        return ReadableList(
+            lambda query, after, limit: read_known_orders(query, resolved, as_of, after, limit),
+            lambda query: count_known_orders(query, resolved, as_of),
+            fresh,
+        )
+
+    columns = list(ListedOrder.__annotations__)
+    return await answer_list(request, AskedList("orders", columns, None if after is None else tuple(after), resolve))
 
 
 async def get_order(request: web.Request) -> web.Response:
@@ -80,9 +95,7 @@ async def get_order(request: web.Request) -> web.Response:
         return json_response(
             {
                 "id": order,
-                "customer": next((row["customer"] for row in rows if row["customer"]), None),
-                "points_paid": sum((row["points_paid"] for row in rows), Decimal(0)),
-                "refund_due": sum((row["refund_due"] for row in rows), Decimal(0)),
+                **sums_of(rows),
                 "items": rows,
                 **({"truncated": True} if is_truncated else {}),
                 **await freshness(query, times),
@@ -114,12 +127,19 @@ async def post_item_refund(request: web.Request) -> web.Response:
         return json_response(refund._asdict())
 
 
-STATUS = text("status", "Only orders with an item of this status: pending, held, fulfilled, failed, cancelled.")
-REFUND = text("refund", "Only orders with an item of this refund: none, due, posted.")
-CUSTOMER = text("customer", "Only orders of this customer.")
+PARAMETERS = {one.name: filter_parameter(one) for one in FILTERS}
 
 OPERATIONS = (
-    get("/v1/orders", list_orders, STATUS, REFUND, CUSTOMER, *PAGE, tag="orders", answer=OrderPage),
+    get(
+        "/v1/orders",
+        list_orders,
+        *PARAMETERS.values(),
+        *TIMES,
+        *LIST_PARAMETERS,
+        tag="orders",
+        answer=OrderPage,
+        media=FILES,
+    ),
     get("/v1/orders/{id}", get_order, *TIMES, tag="orders", answer=Order),
     change(
         "POST", "/v1/order-items/{id}/refund", post_item_refund, DRY_RUN, tag="orders", body=RefundBody, answer=Refund

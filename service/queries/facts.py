@@ -38,6 +38,16 @@ FACTS_OF_SUBJECT = """
            AND (position, ordinal) > ($2, $3) AND position <= $4)
     SELECT * FROM candidate WHERE $7::text IS NULL OR kind = $7 ORDER BY position, ordinal LIMIT $8
 """
+COUNT_AFTER = """
+    SELECT count(*) FROM facts
+     WHERE ledger_id = $1 AND (position, ordinal) > ($2, $3) AND position <= $4
+       AND ($5::text IS NULL OR kind = $5) AND ($6::text IS NULL OR subject_kind = $6)
+"""
+COUNT_OF_SUBJECT = """
+    SELECT count(*) FROM facts
+     WHERE ledger_id = $1 AND subject_kind = ANY ($5) AND subject = ANY ($6)
+       AND (position, ordinal) > ($2, $3) AND position <= $4 AND ($7::text IS NULL OR kind = $7)
+"""
 LAST_CANDIDATE = """
     SELECT position, ordinal FROM facts
      WHERE ledger_id = $1 AND (position, ordinal) > ($2, $3) AND position <= $4
@@ -114,6 +124,20 @@ async def list_facts_after(
         return FactList(facts, None, reached)
     last = await connection.fetchrow(LAST_CANDIDATE, *start, CANDIDATES_MAX - 1)
     return FactList(facts, None if last is None else FactPlace(last["position"], last["ordinal"]), reached)
+
+
+async def count_facts_after(
+    connection: Connection, ledger_id: int, after: FactPlace, wanted: FactFilter = EVERY_FACT
+) -> int:
+    """Count the facts after a key. It reads all of them."""
+    start = (ledger_id, *after, await read_checkpoint(connection, ledger_id))
+    count: int
+    if wanted.subjects is None:
+        count = await connection.fetchval(COUNT_AFTER, *start, wanted.kind, wanted.subject_kind)
+    else:
+        kinds = SUBJECT_KINDS if wanted.subject_kind is None else [wanted.subject_kind]
+        count = await connection.fetchval(COUNT_OF_SUBJECT, *start, kinds, wanted.subjects, wanted.kind)
+    return count
 
 
 def _listed_fact(row: Any) -> ListedFact:

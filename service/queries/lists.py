@@ -116,7 +116,7 @@ async def read_page(
 async def count_items(query: QueryContext, row_list: RowList, asked: ListRequest) -> int:
     """Count all items of a list. Filters that depend on the time are counted row by row."""
     if all(one.exact for one in row_list.filters if one.name in asked.values):
-        conditions, arguments = _conditions(row_list, asked)
+        conditions, arguments = conditions_of(row_list.filters, asked.values)
         sql = f"SELECT count(*) FROM {row_list.table.name} WHERE ledger_id = $1 AND {conditions}"  # noqa: S608
         total: int = await query.connection.fetchval(sql, query.ledger.ledger_id, *arguments)
         return total
@@ -153,10 +153,12 @@ def show_known_rows(row_list: RowList, known: KnownSubject, asked: ListRequest) 
     return [row_as_at(table.name, row, asked.at, asked.zones) for row in shown]
 
 
-async def resolve_references(query: QueryContext, row_list: RowList, values: Mapping[str, Any]) -> dict[str, Any]:
+async def resolve_references(
+    query: QueryContext, filters: Sequence[Filter], values: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the values of filters, with references in place of names: a bare id may mean several."""
     resolved = dict(values)
-    for one in row_list.filters:
+    for one in filters:
         if one.kind == "reference" and one.name in resolved:
             resolved[one.name] = await expand_reference(query, resolved[one.name])
     return resolved
@@ -165,7 +167,7 @@ async def resolve_references(query: QueryContext, row_list: RowList, values: Map
 async def _fetch(
     query: QueryContext, row_list: RowList, asked: ListRequest, after: Key | None, limit: int
 ) -> Sequence[Any]:
-    conditions, arguments = _conditions(row_list, asked)
+    conditions, arguments = conditions_of(row_list.filters, asked.values)
     columns = ", ".join(asked.order.columns)
     if after is not None:
         places = ", ".join(f"${len(arguments) + 2 + number}" for number in range(len(after)))
@@ -179,13 +181,13 @@ async def _fetch(
     return rows
 
 
-def _conditions(row_list: RowList, asked: ListRequest) -> tuple[str, list[Any]]:
+def conditions_of(filters: Sequence[Filter], values: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """Return the conditions of the given filters, and their arguments from $2 on."""
     conditions, arguments = ["true"], list[Any]()
-    for one in row_list.filters:
-        if one.name not in asked.values:
+    for one in filters:
+        if one.name not in values:
             continue
-        value = asked.values[one.name]
+        value = values[one.name]
         if one.kind == "flag":
             conditions.append(one.condition if value else f"NOT ({one.condition})")
         else:

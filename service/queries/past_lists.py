@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from projections.engine.groups import groups_of
 from projections.queries.as_of import AsOf, load_known
+from projections.queries.policies_as_of import resolve_as_of
 from service.queries.context import QueryContext
 from service.queries.lists import (
     Json,
@@ -95,7 +96,11 @@ async def count_list_items(query: QueryContext, row_list: RowList, asked: ListRe
 async def _subjects_from(query: QueryContext, row_list: RowList, as_of: AsOf, start: str) -> list[str]:
     kind, position = row_list.projection.subject, as_of.position or 0
     rows = await query.connection.fetch(SUBJECTS, query.ledger.ledger_id, kind, start, SUBJECTS_PER_READ, position)
-    return [row["subject"] for row in rows]
+    subjects = {row["subject"] for row in rows}
+    difference = await resolve_as_of(query.connection, query.ledger.ledger_id, as_of.position)
+    added = (recorded.fact for recorded in difference.added)  # they counted under an earlier policy
+    subjects.update(fact.subject for fact in added if fact.subject_kind == kind and fact.subject >= start)
+    return sorted(subjects)[:SUBJECTS_PER_READ]
 
 
 async def _fold(

@@ -23,6 +23,8 @@ Cursor = Annotated[
 ]
 Truncated = Annotated[bool, Meta(description="True if lists of the answer were cut. Absent otherwise.")]
 
+Total = NotRequired[Annotated[int, Meta(description="The number of items of all pages, with `total=true`.")]]
+
 
 class Freshness(TypedDict):
     """The events that an answer reflects."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from msgspec import Meta
 
 from ledger.vendors.repair_report import Repair
-from service.api.answers.fields import FRESH, Cursor, Hex, Time, answer_type, page_of, tuple_fields
+from service.api.answers.fields import FRESH, Cursor, Hex, Time, Total, answer_type, page_of, tuple_fields
 from service.api.answers.subjects import Fields, StepEvent
 
 
@@ -74,7 +74,7 @@ class ListedFactAnswer(EventFact):
     event: StepEvent
 
 
-FactPage = page_of(ListedFactAnswer, **FRESH)
+FactPage = page_of(ListedFactAnswer, total=Total, **FRESH)
 RepairMade: Any = answer_type(
     "Repair", tuple_fields(Repair), description="A damaged value of the payload, and the value that is read."
 )

@@ -11,6 +11,7 @@ from service.api.answers.fields import (
     Freshness,
     Points,
     Time,
+    Total,
     Truncated,
     answer_type,
     page_of,
@@ -44,7 +45,7 @@ class ListedOrder(TypedDict):
     last_position: int
 
 
-OrderPage = page_of(ListedOrder, **FRESH)
+OrderPage = page_of(ListedOrder, total=Total, **FRESH)
 
 
 class Refund(TypedDict):

@@ -1,5 +1,7 @@
 """Facts by position: a filtered list equals a scan, and a reader that follows a ledger misses nothing."""
 
+import csv
+import json
 from typing import Any
 
 from service.queries import facts as facts_query
@@ -64,7 +66,27 @@ async def test_filtered_facts_equal_a_scan_of_all_facts(dsn: str) -> None:
                 assert await all_facts(acme, **{name: value}) == scanned, (name, value)
                 after = scanned[0]["position"]
                 later = [fact for fact in scanned if fact["position"] > after]
+                counted = await acme.ask_now(PATH, after=str(after), limit="1", total="true", **{name: value})
+                assert counted["total"] == len(later)
                 assert await all_facts(acme, limit=2, after=str(after), **{name: value}) == later
+
+
+async def test_facts_are_sent_as_files(dsn: str) -> None:
+    async with serving(dsn, "acme", settings=QUIET) as [acme]:
+        await deliver_samples(acme)
+        facts = await all_facts(acme, subject_kind="account")
+        bearer = {"Authorization": f"Bearer {acme.key}"}
+
+        asked = {"subject_kind": "account", "format": "csv"}
+        file = await acme.client.get(PATH, params=asked, headers=bearer)
+        lines = await acme.client.get(PATH, params={**asked, "format": "ndjson"}, headers=bearer)
+
+        rows = list(csv.DictReader((await file.text()).splitlines()))
+        assert [(row["position"], row["fact"]) for row in rows] == [
+            (str(one["position"]), one["fact"]) for one in facts
+        ]
+        assert [json.loads(row["fields"]) for row in rows] == [one["fields"] for one in facts] != []
+        assert [json.loads(line) for line in (await lines.text()).splitlines()] == facts
 
 
 async def test_a_reader_that_follows_a_ledger_misses_nothing(dsn: str) -> None:

@@ -1,5 +1,7 @@
 """The list of orders: it equals the orders of a scan of all items."""
 
+import csv
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -42,14 +44,55 @@ async def list_orders(acme: TenantClient, **query: str) -> list[dict[str, Any]]:
         page = await acme.ask_now("/v1/orders", limit="1", cursor=page["next"], **query)
 
 
+async def deliver_orders(acme: TenantClient) -> None:
+    """Deliver the published payloads of the vendors that report order items."""
+    for source in ("ascenda", "capillary"):
+        for body in samples(source):
+            await acme.deliver(body, source)
+
+
 async def test_a_filtered_list_of_orders_equals_a_scan_of_all_items(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
-        for source in ("ascenda", "capillary"):
-            for body in samples(source):
-                await acme.deliver(body, source)
+        await deliver_orders(acme)
         items = (await acme.ask_now("/v1/order-items"))["items"]
 
         assert await list_orders(acme) == orders_of(items) != []
         for name in ("status", "refund", "customer"):
             for value in sorted({item[name] for item in items if item[name]} | {"nothing"}):
                 assert await list_orders(acme, **{name: value}) == orders_of(items, **{name: value}), (name, value)
+
+
+async def test_orders_as_of_an_earlier_time_equal_those_of_a_scan_of_that_time(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await deliver_orders(acme)
+        answers = [await acme.ask_now("/v1/order-items", limit="1000")]
+        position = answers[0]["as_of_position"]
+        asked = [
+            {"at": "2020-11-20T00:00:00Z"},
+            *({"as_of_position": str(one)} for one in (0, position // 2, position)),
+        ]
+
+        for times in asked:
+            items = (await acme.ask_now("/v1/order-items", limit="1000", **times))["items"]
+            assert await list_orders(acme, **times) == orders_of(items)
+            for value in sorted({item["status"] for item in items} | {"nothing"}):
+                assert await list_orders(acme, status=value, **times) == orders_of(items, status=value)
+        assert await list_orders(acme, as_of_position=str(position)) == await list_orders(acme) != []
+        assert await list_orders(acme, as_of_position="0") == []
+
+
+async def test_orders_come_with_a_total_and_as_files(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await deliver_orders(acme)
+        bearer = {"Authorization": f"Bearer {acme.key}"}
+        orders = (await acme.ask_now("/v1/orders"))["items"]
+
+        first = await acme.ask_now("/v1/orders", limit="1", total="true")
+        then = await acme.ask_now("/v1/orders", total="true", as_of_position=str(first["as_of_position"]))
+        file = await acme.client.get("/v1/orders", params={"format": "csv"}, headers=bearer)
+        lines = await acme.client.get("/v1/orders", headers={**bearer, "Accept": "application/x-ndjson"})
+
+        rows = list(csv.DictReader((await file.text()).splitlines()))
+        assert first["total"] == then["total"] == len(orders) > 1
+        assert [row["id"] for row in rows] == [order["id"] for order in orders]
+        assert [json.loads(line) for line in (await lines.text()).splitlines()] == orders

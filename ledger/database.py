@@ -189,6 +189,17 @@ def keep_alive(raw: socket.socket | None) -> None:
                 raw.setsockopt(level, option, value)
 
 
+async def fetch_planned(connection: Connection, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+    """Fetch rows by a plan for these arguments. Lists with filters need it.
+
+    A cached statement gets one plan for all arguments. For a value that few rows have, it may read a whole table.
+    """
+    if await has_several_servers(connection) and not connection.is_in_transaction():
+        async with connection.transaction():
+            return list(await (await connection.prepare(sql)).fetch(*arguments))
+    return list(await (await connection.prepare(sql)).fetch(*arguments))
+
+
 async def has_several_servers(connection: Connection) -> bool:
     """Return True if PostgreSQL has the extension that distributes ledgers over servers. Asked once a session.
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+from ledger.database import fetch_planned
 from projections.definition import Projection
 from projections.queries.as_of import AsOf, KnownSubject, fold_known
 from projections.queries.validity_ends import TimeZones, row_as_at
@@ -118,8 +119,8 @@ async def count_items(query: QueryContext, row_list: RowList, asked: ListRequest
     if all(one.exact for one in row_list.filters if one.name in asked.values):
         conditions, arguments = conditions_of(row_list.filters, asked.values)
         sql = f"SELECT count(*) FROM {row_list.table.name} WHERE ledger_id = $1 AND {conditions}"  # noqa: S608
-        total: int = await query.connection.fetchval(sql, query.ledger.ledger_id, *arguments)
-        return total
+        [[total]] = await fetch_planned(query.connection, sql, query.ledger.ledger_id, *arguments)
+        return int(total)
     return sum([len(page.items) async for page in read_all(query, row_list, asked)])
 
 
@@ -177,8 +178,7 @@ async def _fetch(
         f"SELECT * FROM {row_list.table.name} WHERE ledger_id = $1 AND {conditions} "  # noqa: S608
         f"ORDER BY {columns} LIMIT {limit}"
     )
-    rows: Sequence[Any] = await query.connection.fetch(sql, query.ledger.ledger_id, *arguments)
-    return rows
+    return await fetch_planned(query.connection, sql, query.ledger.ledger_id, *arguments)
 
 
 def conditions_of(filters: Sequence[Filter], values: Mapping[str, Any]) -> tuple[str, list[Any]]:

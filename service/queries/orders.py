@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from ledger.database import fetch_planned
 from ledger.facts.order_items import OrderItemFact
 from projections.order_items import ORDER_ITEMS
 from projections.queries.as_of import AsOf, load_known
@@ -66,7 +67,7 @@ async def read_orders(query: QueryContext, values: Mapping[str, Any], after: Key
     order = after[0] if after else ""
     places = (f"${len(arguments) + 2}", f"${len(arguments) + 3}")
     sql = ORDERS.format(conditions=conditions, after=places[0], limit=places[1])
-    rows = await query.connection.fetch(sql, query.ledger.ledger_id, *arguments, order, limit + 1)
+    rows = await fetch_planned(query.connection, sql, query.ledger.ledger_id, *arguments, order, limit + 1)
     items = [dict(row) for row in rows[:limit]]
     return ListPage(items, (items[-1]["id"],) if len(rows) > limit else None)
 
@@ -74,10 +75,9 @@ async def read_orders(query: QueryContext, values: Mapping[str, Any], after: Key
 async def count_orders(query: QueryContext, values: Mapping[str, Any]) -> int:
     """Count the orders as of now."""
     conditions, arguments = conditions_of(FILTERS, values)
-    total: int = await query.connection.fetchval(
-        ORDER_COUNT.format(conditions=conditions), query.ledger.ledger_id, *arguments
-    )
-    return total
+    sql = ORDER_COUNT.format(conditions=conditions)
+    [[total]] = await fetch_planned(query.connection, sql, query.ledger.ledger_id, *arguments)
+    return int(total)
 
 
 async def read_known_orders(

@@ -52,7 +52,7 @@ class BadgeLimitRow(NamedTuple):
     limit_type: str | None
     roll_type: Annotated[str | None, "unit of the time window"]
     roll_value: Annotated[Decimal | None, "length of the time window"]
-    maximum: Annotated[Decimal | None, "null: no limit"]
+    maximum: Annotated[Decimal | None, "the most earnings in the window; null: no limit"]
     claimed_count: Annotated[Decimal | None, "the vendor's count in the window, in its last report"]
 
 

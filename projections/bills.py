@@ -18,7 +18,7 @@ class Bill(State):
     customer: Identifier | None = None
     number: Identifier | None = None
     bill_type: str | None = None
-    amount: Annotated[Decimal | None, "net"] = None
+    amount: Annotated[Decimal | None, "the net amount in the currency of the bill"] = None
     gross_amount: Decimal | None = None
     discount: Decimal | None = None
     currency: str | None = None
@@ -30,7 +30,7 @@ class Bill(State):
     delivery_status_unknown: bool = False
     store: str | None = None
     till: str | None = None
-    entered_at: Annotated[datetime | None, "as stated by the source"] = None
+    entered_at: Annotated[datetime | None, "the time of the bill, as stated by the source"] = None
     entered_in_future: bool = False
     added_at: datetime | None = None
     updated_at: datetime | None = None

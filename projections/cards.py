@@ -16,7 +16,9 @@ class Card(State):
     status: str | None = None
     previous_status: str | None = None
     status_since: datetime | None = None
-    fields: Annotated[list[str], "names only"] = []
+    fields: Annotated[
+        list[str], "the names of the fields of the card that the source states; their values are not kept"
+    ] = []
     gap: Annotated[bool, "the reported previous status is not ours: an event is missing"] = False
     updated_at: datetime | None = None
     last_position: Position = 0

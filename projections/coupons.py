@@ -138,7 +138,7 @@ class CouponRow(Coupon, kw_only=True):
     redemptions_left: int | None
     reversed_count: int
     redeemed_at: Annotated[datetime | None, "of the last redemption that was not reversed"]
-    reversed_at: Annotated[datetime | None, "last"]
+    reversed_at: Annotated[datetime | None, "the time of the last reversal"]
     over_redeemed: Annotated[bool, "redeemed more often than allowed"]
     reversed_unseen: Annotated[bool, "a reversal of an unknown redemption"]
     claimed_count: Annotated[int | None, "the vendor's last count of redemptions"]

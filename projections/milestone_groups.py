@@ -36,8 +36,8 @@ class MilestoneGroup(State):
     threshold: Decimal | None = None
     standings: StateOnly[dict[str, TargetStanding]] = field(default_factory=dict)
     told_at: StateOnly[datetime | None] = None
-    achieved_at: Annotated[datetime | None, "last"] = None
-    unachieved_at: Annotated[datetime | None, "last"] = None
+    achieved_at: datetime | None = None
+    unachieved_at: datetime | None = None
     achieved_count: int = 0
     last_activity: str | None = None
     contested: bool = False
@@ -48,7 +48,7 @@ class MilestoneGroupTargetRow(NamedTuple):
     target: Identifier
     name: str | None
     value: Decimal | None
-    defined: Decimal | None
+    target_value: Decimal | None
 
 
 MILESTONE_GROUPS_TABLE = Table(
@@ -101,7 +101,7 @@ def milestone_group_rows(_subject: str, group: MilestoneGroup) -> Rows:
 
 MILESTONE_GROUPS = Projection(
     name="milestone_groups",
-    version=4,
+    version=5,
     subject="milestone_group",
     start=MilestoneGroup,
     on={MilestoneGroupAchieved: achieve, MilestoneGroupUnAchieved: unachieve},

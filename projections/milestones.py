@@ -36,15 +36,15 @@ class Milestone(State):
     target_group_name: str | None = None
     achieved: bool = False
     value: Decimal | None = None
-    defined: Decimal | None = None
+    target_value: Decimal | None = None
     last_delta: Decimal | None = None
     last_activity: str | None = None
     valued_at: datetime | None = None
     enrolled_at: datetime | None = None
     period_starts_on: date | None = None
     started_at: datetime | None = None
-    achieved_at: Annotated[datetime | None, "last"] = None
-    unachieved_at: Annotated[datetime | None, "last"] = None
+    achieved_at: datetime | None = None
+    unachieved_at: datetime | None = None
     completed_at: datetime | None = None
     contested: bool = False
     last_position: Position = 0
@@ -105,8 +105,8 @@ def lower_value(milestone: Milestone, fact: MilestoneLowered, occurrence: Occurr
     """
     _update_fields(milestone, fact, occurrence)
     _update_delta(milestone, fact)
-    value, defined = milestone.value, milestone.defined
-    if milestone.achieved and value is not None and defined is not None and value < defined:
+    value, target = milestone.value, milestone.target_value
+    if milestone.achieved and value is not None and target is not None and value < target:
         milestone.achieved, milestone.unachieved_at = False, occurrence.occurred_at
 
 
@@ -124,8 +124,8 @@ def _update_delta(milestone: Milestone, fact: MilestoneRaised | MilestoneAchieve
 
 def _mark_achieved(milestone: Milestone, occurrence: Occurrence) -> None:
     """Mark the target as reached if the value is at or above it. The value may exceed it (docs/domain.md, trap 29)."""
-    value, defined = milestone.value, milestone.defined
-    if not milestone.achieved and value is not None and defined is not None and value >= defined:
+    value, target = milestone.value, milestone.target_value
+    if not milestone.achieved and value is not None and target is not None and value >= target:
         milestone.achieved, milestone.achieved_at = True, occurrence.occurred_at
 
 
@@ -133,8 +133,8 @@ def _update_fields(milestone: Milestone, fact: MilestoneFact, occurrence: Occurr
     """Update the fields that the fact names. Other fields keep their values."""
     milestone.customer, milestone.target, milestone.period = fact.customer, fact.target, fact.period
     update_stated(milestone, fact, "target_name", "period_name", "target_group", "target_group_name")
-    if fact.defined is not None:
-        milestone.defined = fact.defined
+    if fact.target_value is not None:
+        milestone.target_value = fact.target_value
     if fact.value is not None:
         same_time = milestone.valued_at == occurrence.occurred_at
         milestone.contested = same_time and (milestone.contested or milestone.value != fact.value)
@@ -156,7 +156,7 @@ def _status(milestone: Milestone) -> str:
 
 MILESTONES = Projection(
     name="milestones",
-    version=3,
+    version=4,
     subject="milestone",
     start=Milestone,
     on={

@@ -45,8 +45,8 @@ class OrderItem(State):
     failed_at: datetime | None = None
     cancelled_at: datetime | None = None
     refunded_at: datetime | None = None
-    refunded: Annotated[Decimal, "points"] = NOTHING
-    posting: Annotated[str | None, "how the points were returned"] = None
+    refunded: Annotated[Decimal, "points that were given back"] = NOTHING
+    refund_reference: Annotated[str | None, "names the payment of the refund"] = None
     errors: list[str] = []
     partner_programme: str | None = None
     partner_name: str | None = None
@@ -64,9 +64,9 @@ class OrderItem(State):
 
 
 class OrderItemRow(OrderItem, kw_only=True):
-    hold: Annotated[str, "held, captured, released"]
-    refund: Annotated[str, "none, due, posted"]
-    refund_due: Annotated[Decimal, "points"]
+    hold: Annotated[str, "the state of the points paid: held, captured, released"]
+    refund: Annotated[str, "the refund of the points: none, due, posted"]
+    refund_due: Annotated[Decimal, "points that are due back"]
     cash_refund_due: Annotated[Decimal, "cash paid for an item that was not delivered; a posted refund includes it"]
     contested: bool
 
@@ -120,7 +120,7 @@ def refund(item: OrderItem, fact: OrderItemRefunded, occurrence: Occurrence) -> 
     _update_fields(item, fact, occurrence)
     if item.refunded_at is None:
         item.refunded_at, item.refunded = occurrence.occurred_at, fact.points
-    item.posting = item.posting or fact.posting
+    item.refund_reference = item.refund_reference or fact.refund_reference
 
 
 def _update_fields(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence) -> None:
@@ -154,7 +154,7 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
 
 ORDER_ITEMS = Projection(
     name="order_items",
-    version=7,
+    version=8,
     subject="order_item",
     start=OrderItem,
     on={OrderItemFulfilled: fulfil, OrderItemFailed: fail, OrderItemCancelled: cancel, OrderItemRefunded: refund},

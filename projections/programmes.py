@@ -33,7 +33,7 @@ class ProgrammeRow(NamedTuple):
     effective_from: datetime
     effective_until: Annotated[datetime | None, "when the next version takes effect"]
     time_zone: str
-    expiry: Annotated[str, "never, fixed, sliding"]
+    expiry: Annotated[str, "the rule of expiry: never, fixed, sliding"]
     expiry_days: int
     expiry_months: int
     expiry_until: str | None

@@ -43,9 +43,9 @@ class PromotionIssualRow(PromotionIssual, kw_only=True):
 
 class PromotionLimitRow(NamedTuple):
     measure: Identifier
-    maximum: Annotated[Decimal | None, "null: unlimited"]
-    applies_to: Annotated[str | None, "issue, earn, redemption"]
-    scope: Annotated[str | None, "for example CUSTOMER"]
+    maximum: Annotated[Decimal | None, "the largest value of the measure; null: unlimited"]
+    applies_to: Annotated[str | None, "the limited action: issue, earn, redemption"]
+    scope: Annotated[str | None, "counts for each of these, for example CUSTOMER"]
     restriction: Annotated[str | None, "as the source writes it, for example NON_PERIOD_BASED"]
 
 
@@ -63,7 +63,7 @@ class PromotionEarnedRow(EarnedPromotion, kw_only=True):
     earned: Identifier
     status: Annotated[str, "earned, redeemed, revoked"]
     redeemed_count: Decimal
-    redeemed_at: Annotated[datetime | None, "last"]
+    redeemed_at: Annotated[datetime | None, "the time of the last redemption"]
     discount: Decimal
     incomplete: Annotated[bool, "the earning was not recorded"]
 
@@ -82,8 +82,8 @@ class Promotion(State):
 
 
 class PromotionRow(Promotion, kw_only=True):
-    issued_count: Annotated[int, "recorded and not revoked"]
-    earned_count: Annotated[int, "recorded and not revoked"]
+    issued_count: Annotated[int, "the number of recorded issues that were not revoked"]
+    earned_count: Annotated[int, "the number of recorded earnings that were not revoked"]
     redeemed_count: Decimal
     revoked_count: Annotated[int, "issues and earned promotions, known or not"]
     limits: Annotated[list[str], "'MAX_NUMBER_OF_EARNS_PER_CUSTOMER 3', '… unlimited'"]

@@ -20,7 +20,7 @@ from projections.tables import Identifier, Position, StateOnly, Table, row_from
 
 
 class RedemptionRecord(State):
-    of: Annotated[str | None, "coupon, promotion"] = None
+    record_type: Annotated[str | None, "the type of the thing that was redeemed: coupon, promotion"] = None
     vendor_status: str | None = None
     created_at: StateOnly[datetime | None] = None
     updated_at: StateOnly[datetime | None] = None
@@ -33,7 +33,7 @@ class RedemptionRecord(State):
 class RedemptionRecordRow(RedemptionRecord, kw_only=True):
     record: Annotated[Identifier, "the vendor's id; a coupon and a promotion may share it"]
     status: Annotated[str, "created, updated, deleted"]
-    undone: Annotated[bool, "inferred"]
+    undone: Annotated[bool, "the record was deleted, which is read as an undone redemption"]
     incomplete: Annotated[bool, "no creation was recorded"]
 
 
@@ -43,7 +43,7 @@ REDEMPTION_RECORDS_TABLE = Table(
     {
         "record": "(ledger_id, record, subject)",
         "status": "(ledger_id, status, subject)",
-        "of": "(ledger_id, of, subject)",
+        "record_type": "(ledger_id, record_type, subject)",
         "flagged": "(ledger_id, subject) WHERE incomplete OR undone",
     },
 )
@@ -68,7 +68,7 @@ def delete(record: RedemptionRecord, fact: RedemptionRecordDeleted, occurrence: 
 
 
 def _update_fields(record: RedemptionRecord, fact: RedemptionRecordFact, occurrence: Occurrence) -> None:
-    record.of = fact.of
+    record.record_type = fact.record_type
     record.vendor_status = fact.status or record.vendor_status
     record.first_seen_at = record.first_seen_at or occurrence.occurred_at
     record.last_seen_at = occurrence.occurred_at
@@ -95,7 +95,7 @@ def _status(record: RedemptionRecord) -> str:
 
 REDEMPTION_RECORDS = Projection(
     name="redemption_records",
-    version=3,
+    version=4,
     subject="redemption_record",
     start=RedemptionRecord,
     on={

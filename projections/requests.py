@@ -1,6 +1,6 @@
 """Requests: one person asks, another decides.
 
-1. A decision stays, even if a later event reports the request as open. States have ranks.
+1. A decision stays, even if a later event reports the request as open. Statuses have ranks.
 2. If two decisions differ, the later one counts and the request is contested.
 3. A request never moves points. `reference` and `transaction_number` help to find the event that did (docs/domain.md,
    traps 25 and 26).
@@ -23,8 +23,8 @@ from projections.definition import Projection, Rows, State
 from projections.field_updates import update_customer, update_stated
 from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
 
-# Our state for each fact. Decisions outrank "pending" and "other" at any time.
-STATES: dict[type[RequestFact], str] = {
+# Our status for each fact. Decisions outrank "pending" and "other" at any time.
+STATUSES: dict[type[RequestFact], str] = {
     RequestOpened: "pending",
     RequestMoved: "other",
     RequestApproved: "approved",
@@ -39,8 +39,8 @@ class Request(State):
     customer_ids: Annotated[list[str], "as the source writes them; not linked to customers"] = []
     request_type: str | None = None
     base_type: str | None = None
-    state: Annotated[str | None, "pending, approved, rejected, failed; other: see vendor_state"] = None
-    vendor_state: str | None = None
+    status: Annotated[str | None, "pending, approved, rejected, failed; other: see vendor_status"] = None
+    vendor_status: str | None = None
     opened_at: Annotated[datetime | None, "null if only the decision was recorded"] = None
     decided_at: datetime | None = None
     updated_at: datetime | None = None
@@ -50,14 +50,15 @@ class Request(State):
     programme: str | None = None
     points: Decimal | None = None
     badge: str | None = None
-    status_wanted: str | None = None
+    requested_status: str | None = None
     reference: Identifier | None = None
     transaction_number: Identifier | None = None
     redeemed_local: Annotated[
         str | None, "time of the requested redemption, without a zone, as the source writes it"
     ] = None
     reason_position: Annotated[
-        Position | None, "of the last event with a reason, a comment or a note; /v1/ledger/events/{position} holds it"
+        Position | None,
+        "the position of the last event with a reason, a comment or a note; /v1/ledger/events/{position} holds it",
     ] = None
     previous_owners: PreviousOwners = None
     last_position: Position = 0
@@ -67,37 +68,37 @@ REQUESTS_TABLE = Table(
     "requests",
     Request,
     {
-        "state": "(ledger_id, state, updated_at)",
-        "by_state": "(ledger_id, state, subject)",
+        "status_updated": "(ledger_id, status, updated_at)",
+        "status": "(ledger_id, status, subject)",
         "request_type": "(ledger_id, request_type, subject)",
-        "approved": "(ledger_id, subject) WHERE state = 'approved'",
+        "approved": "(ledger_id, subject) WHERE status = 'approved'",
         "flagged": "(ledger_id, subject) WHERE contested",
     },
 )
 
 
-def change_state(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
-    """The request changed. Its state changes too, unless it was decided before and this is no decision."""
-    state = STATES[type(fact)]
+def change_status(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
+    """The request changed. Its status changes too, unless it was decided before and this is no decision."""
+    status = STATUSES[type(fact)]
     _update_fields(request, fact, occurrence)
     request.updated_at = occurrence.occurred_at
-    if state == "pending":
+    if status == "pending":
         request.opened_at = request.opened_at or occurrence.occurred_at
-    if state in DECISIONS:
-        request.contested = request.contested or (request.state in DECISIONS and request.state != state)
-        if request.state != state:
+    if status in DECISIONS:
+        request.contested = request.contested or (request.status in DECISIONS and request.status != status)
+        if request.status != status:
             request.decided_at = occurrence.occurred_at
-    elif request.state in DECISIONS:
+    elif request.status in DECISIONS:
         return
-    request.state = state
-    request.vendor_state = fact.vendor_state or request.vendor_state
+    request.status = status
+    request.vendor_status = fact.vendor_status or request.vendor_status
 
 
 def _update_fields(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
     update_customer(request, fact)
     request.customer_ids = list(fact.customer_ids) or request.customer_ids
     update_stated(request, fact, "request_type", "base_type", "maker", "checker", "reference", "transaction_number")
-    update_stated(request, fact, "programme", "points", "badge", "status_wanted", "redeemed_local")
+    update_stated(request, fact, "programme", "points", "badge", "requested_status", "redeemed_local")
     if fact.has_reason:
         request.reason_position = occurrence.position
     request.last_position = max(request.last_position, occurrence.position)
@@ -109,10 +110,10 @@ def request_rows(_subject: str, request: Request) -> Rows:
 
 REQUESTS = Projection(
     name="requests",
-    version=7,
+    version=8,
     subject="request",
     start=Request,
-    on=dict.fromkeys(STATES, change_state),
+    on=dict.fromkeys(STATUSES, change_status),
     rows=request_rows,
     tables=(REQUESTS_TABLE,),
     path="requests",

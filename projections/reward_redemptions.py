@@ -1,6 +1,6 @@
 """Reward redemptions: a customer requested a reward, and its result.
 
-1. A state never goes back. A late "pending" does not undo a "completed".
+1. A status never goes back. A late "pending" does not undo a "completed".
 2. Completed and failed contradict each other. The first one stays, and the redemption is contested: a person should
    look.
 3. No points move here. `refund_expected`: a debit is known for a reward that was not given, so a reversal should follow
@@ -33,23 +33,23 @@ class RewardRedemption(State):
     customer: Identifier | None = None
     reward: Identifier | None = None
     reward_name: str | None = None
-    state: Annotated[str | None, "created, pending, completed, failed, rolled_back"] = None
+    status: Annotated[str | None, "created, pending, completed, failed, rolled_back"] = None
     points: Annotated[Decimal | None, "cost of the reward for its whole quantity"] = None
     quantity: int | None = None
     reward_type: str | None = None
     redemption_type: str | None = None
-    tier: Annotated[str | None, "that the reward requires"] = None
+    tier: Annotated[str | None, "the tier that the reward requires"] = None
     starts_at: Annotated[datetime | None, "of the reward in the catalogue"] = None
     ends_at: datetime | None = None
     issued: Annotated[str | None, "the thing that was issued: coupon, vendor_voucher, product"] = None
-    issued_until: Annotated[datetime | None, "end of its validity"] = None
+    issued_until: Annotated[datetime | None, "the end of the validity of the issued thing"] = None
     issued_through: Annotated[date | None, "last day of its validity, if no time was stated"] = None
     coupon: Identifier | None = None
     coupon_code: str | None = None
-    debit: Identifier | None = None
+    points_redemption: Annotated[Identifier | None, "the redemption of points that paid for the reward"] = None
     request: str | None = None
     errors: list[str] = []
-    told_at: StateOnly[dict[str, datetime]] = field(default_factory=dict)  # state -> first time in that state
+    told_at: StateOnly[dict[str, datetime]] = field(default_factory=dict)  # status -> first time
     previous_owners: PreviousOwners = None
     last_position: Position = 0
 
@@ -67,9 +67,9 @@ REWARD_REDEMPTIONS_TABLE = Table(
     "reward_redemptions",
     RewardRedemptionRow,
     {
-        "not_given": "(ledger_id, subject) WHERE state IN ('failed', 'rolled_back')",
+        "not_given": "(ledger_id, subject) WHERE status IN ('failed', 'rolled_back')",
         "reward": "(ledger_id, reward, subject)",
-        "state": "(ledger_id, state, subject)",
+        "status": "(ledger_id, status, subject)",
         "contested": "(ledger_id, subject) WHERE contested",
     },
 )
@@ -100,18 +100,18 @@ def roll_back(redemption: RewardRedemption, fact: RewardRedemptionRolledBack, oc
     _advance("rolled_back", redemption, fact, occurrence)
 
 
-def _advance(state: str, redemption: RewardRedemption, fact: RewardRedemptionFact, occurrence: Occurrence) -> None:
-    """Update the fields that the fact names. Update the state if it is later than the present state."""
+def _advance(status: str, redemption: RewardRedemption, fact: RewardRedemptionFact, occurrence: Occurrence) -> None:
+    """Update the fields that the fact names. Update the status if it is later than the present one."""
     update_customer(redemption, fact)
     update_stated(redemption, fact, "reward", "reward_name", "points", "quantity")
-    update_stated(redemption, fact, "coupon", "coupon_code", "debit", "request")
+    update_stated(redemption, fact, "coupon", "coupon_code", "points_redemption", "request")
     update_stated(redemption, fact, "issued", "issued_until", "issued_through")
     update_stated(redemption, fact, "reward_type", "redemption_type", "tier", "starts_at", "ends_at")
     redemption.errors = list(fact.errors) or redemption.errors
-    redemption.told_at.setdefault(state, occurrence.occurred_at)
+    redemption.told_at.setdefault(status, occurrence.occurred_at)
     redemption.last_position = max(redemption.last_position, occurrence.position)
-    if redemption.state is None or STAGES[state] > STAGES[redemption.state]:
-        redemption.state = state
+    if redemption.status is None or STAGES[status] > STAGES[redemption.status]:
+        redemption.status = status
 
 
 def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
@@ -119,7 +119,7 @@ def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
     row = row_from(
         redemption,
         RewardRedemptionRow,
-        refund_expected=redemption.state in ("failed", "rolled_back") and redemption.debit is not None,
+        refund_expected=redemption.status in ("failed", "rolled_back") and redemption.points_redemption is not None,
         created_at=told_at.get("created"),
         completed_at=told_at.get("completed"),
         failed_at=told_at.get("failed"),
@@ -131,7 +131,7 @@ def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
 
 REWARD_REDEMPTIONS = Projection(
     name="reward_redemptions",
-    version=5,
+    version=6,
     subject="reward_redemption",
     start=RewardRedemption,
     on={

@@ -86,7 +86,7 @@ class RewardRow(NamedTuple):
     created_at: datetime | None
     updated_at: datetime | None
     versions_count: int
-    claimed_at: Annotated[datetime | None, "the last reminder"]
+    claimed_at: Annotated[datetime | None, "the time of the vendor's last reminder"]
     claimed_ends_at: datetime | None
     claim_differs: bool
     incomplete: Annotated[bool, "no creation was recorded"]

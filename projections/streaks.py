@@ -54,7 +54,7 @@ class Streak(State):
     levels_count: int | None = None
     level_values: list[str] = []
     levels: StateOnly[dict[str, StreakLevel]] = field(default_factory=dict)
-    levels_claimed: Annotated[int | None, "by the vendor's count at the end"] = None
+    levels_claimed_count: Annotated[int | None, "by the vendor's count at the end"] = None
     starts_local: Annotated[str | None, "without a zone, as the vendor writes it"] = None
     ends_local: str | None = None
     enrolled_at: datetime | None = None
@@ -67,7 +67,7 @@ class Streak(State):
 
 class StreakRow(Streak, kw_only=True):
     status: Annotated[str, "enrolled, running, ended, unenrolled"]
-    levels_achieved_count: Annotated[int, "by the recorded levels"]
+    levels_achieved_count: Annotated[int, "the number of levels with a recorded achievement"]
     contested: bool
     incomplete: Annotated[bool, "neither enrolment nor start was recorded"]
 
@@ -107,7 +107,7 @@ def end(streak: Streak, fact: StreakEnded, occurrence: Occurrence) -> None:
         _update_definition(streak, fact)
         streak.ended_at = occurrence.occurred_at
         if fact.levels_achieved_count is not None:
-            streak.levels_claimed = fact.levels_achieved_count
+            streak.levels_claimed_count = fact.levels_achieved_count
         for name in fact.levels_achieved:
             streak.levels.setdefault(name, StreakLevel(achieved=True, told_at=occurrence.occurred_at))
 
@@ -190,7 +190,7 @@ def _status(streak: Streak) -> str:
 
 STREAKS = Projection(
     name="streaks",
-    version=4,
+    version=5,
     subject="streak",
     start=Streak,
     on={

@@ -170,7 +170,7 @@ class Redeemed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
     bill_number: str | None = None
     value: Decimal | None = None  # in the programme's currency
     value_of_all: Decimal | None = None  # of all programmes of the redemption, if the vendor states only the sum
-    of_group: bool = False  # a group of customers redeemed the points together
+    by_group: bool = msgspec.field(default=False, name="of_group")  # a group of customers redeemed the points together
     has_notes: bool = False  # the notes are personal; only the event holds them, encrypted
 
 

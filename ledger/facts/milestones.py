@@ -11,7 +11,7 @@ from ledger.facts.fact import Fact
 class MilestoneFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A fact about a customer's progress to one target in one period.
 
-    `value` is the absolute progress after the event. `defined` is the target value at that time, since definitions
+    `value` is the absolute progress after the event. `target_value` is the target at that time, since definitions
     change. A field is None if the vendor does not state it.
     """
 
@@ -25,7 +25,7 @@ class MilestoneFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     target_group: str | None = None
     target_group_name: str | None = None
     value: Decimal | None = None
-    defined: Decimal | None = None
+    target_value: Decimal | None = msgspec.field(default=None, name="defined")
 
     @property
     def subject(self) -> str:
@@ -87,7 +87,7 @@ class TargetStanding(msgspec.Struct, frozen=True, omit_defaults=True):
     target: str
     name: str | None = None
     value: Decimal | None = None
-    defined: Decimal | None = None
+    target_value: Decimal | None = msgspec.field(default=None, name="defined")
 
 
 class MilestoneGroupFact(Fact, frozen=True, kw_only=True, omit_defaults=True):

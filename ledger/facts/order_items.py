@@ -3,6 +3,8 @@
 from datetime import datetime
 from decimal import Decimal
 
+from msgspec import field
+
 from ledger.facts.fact import Fact
 
 
@@ -61,11 +63,11 @@ class OrderItemCancelled(OrderItemFact, frozen=True, kw_only=True, omit_defaults
 
 
 class OrderItemRefunded(OrderItemFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The points due back for the item were given back. `posting` is the operator's reference."""
+    """The points due back for the item were given back. `refund_reference` names the payment."""
 
     rank = 30
     points: Decimal
-    posting: str | None = None
+    refund_reference: str | None = field(default=None, name="posting")
     by: str | None = None
 
 

@@ -1,5 +1,7 @@
 """Facts about redemption records: a coupon or promotion was applied to an order."""
 
+from msgspec import field
+
 from ledger.facts.fact import Fact
 
 
@@ -9,7 +11,7 @@ class RedemptionRecordFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     subject_kind = "redemption_record"
 
     record: str
-    of: str  # "coupon" or "promotion"
+    record_type: str = field(name="of")  # "coupon" or "promotion"
     status: str | None = None
 
     @property

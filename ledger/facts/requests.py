@@ -5,6 +5,8 @@ An approval changes nothing by itself. Separate events report the resulting poin
 
 from decimal import Decimal
 
+from msgspec import field
+
 from ledger.facts.fact import Fact
 
 
@@ -20,8 +22,8 @@ class RequestFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     request: str
     request_type: str | None = None
     base_type: str | None = None
-    vendor_state: str | None = None
-    vendor_state_before: str | None = None
+    vendor_status: str | None = field(default=None, name="vendor_state")
+    vendor_status_before: str | None = field(default=None, name="vendor_state_before")
     customer: str | None = None
     customer_ids: tuple[str, ...] = ()
     maker: str | None = None
@@ -29,7 +31,7 @@ class RequestFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     programme: str | None = None
     points: Decimal | None = None  # requested points; a request moves no points
     badge: str | None = None
-    status_wanted: str | None = None  # the requested label of the customer
+    requested_status: str | None = field(default=None, name="status_wanted")  # the requested label of the customer
     reference: str | None = None  # the requester's reference, which the resulting event may repeat
     transaction_number: str | None = None
     redeemed_local: str | None = None  # the time of the requested redemption, without a zone, as written

@@ -1,6 +1,6 @@
 """Facts about rewards: the catalogue of rewards that a programme offers for points, and customers' redemptions of them.
 
-Redemption facts move no points. The debit is an account fact; `debit` names it if the vendor does.
+Redemption facts move no points. The debit is an account fact; `points_redemption` names it if the vendor does.
 """
 
 from datetime import date, datetime
@@ -95,7 +95,9 @@ class RewardRedemptionFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     tier: str | None = None
     starts_at: datetime | None = None  # of the reward's entry in the catalogue
     ends_at: datetime | None = None
-    debit: str | None = None  # the ref of the redemption that paid for the reward
+    points_redemption: str | None = msgspec.field(
+        default=None, name="debit"
+    )  # the ref of the redemption that paid for the reward
     request: str | None = None  # the vendor's id of the request; a debit may have the same
     errors: tuple[str, ...] = ()  # "code: message"
 

@@ -34,7 +34,7 @@ def record_facts(
     """Return the fact of a record. The kind of record is part of its name: a coupon and a promotion may share an id.
     All published samples do.
     """
-    return [fact_type(record=context.ref(f"{record_kind}~{event.id}"), of=record_kind, status=event.status)]
+    return [fact_type(record=context.ref(f"{record_kind}~{event.id}"), record_type=record_kind, status=event.status)]
 
 
 def parse_envelope(document: Document, _kind: str | None) -> list[ParsedEvent] | None:

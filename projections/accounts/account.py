@@ -72,7 +72,7 @@ class RedemptionDetails(Struct, frozen=True):
     ratio: Decimal | None = None
     bill_number: str | None = None
     request: str | None = None
-    of_group: bool = False
+    by_group: bool = False
     has_notes: bool = False
     reversed_at: datetime | None = None
     lapsed_again: Decimal = ZERO  # given back to lots whose day was over
@@ -122,7 +122,7 @@ class PendingPromise(Struct):
 
     promise_id: Identifier
     points: Decimal
-    remaining: Annotated[Decimal, "still to come"]
+    remaining: Annotated[Decimal, "points still to come"]
     promised_at: datetime
     position: Position
     converted: Decimal = ZERO
@@ -131,7 +131,7 @@ class PendingPromise(Struct):
     over: StateOnly[bool] = False  # kept or cancelled; only for promises with a vendor's name
     converts_on: date | None = None
     external: Annotated[bool, "converted on the vendor's trigger, not on a day"] = False
-    promotion: Annotated[str | None, "that promised the points"] = None
+    promotion: Annotated[str | None, "the promotion that promised the points"] = None
     bill: str | None = None
     bill_number: str | None = None
     holder: StateOnly[str | None] = None  # as in Lot
@@ -141,13 +141,13 @@ class Adjustment(Struct):
     """An operator's adjustment. Its reversal may be folded first."""
 
     adjustment: Identifier
-    points: Annotated[Decimal, "above zero: added"] = ZERO
+    points: Annotated[Decimal, "points that were added; below zero: taken away"] = ZERO
     adopted: Annotated[bool, "it accepted the vendor's claim"] = False
     accepted: StateOnly[Decimal] = ZERO  # unseen points that were accepted together with the claim
     lot_id: StateOnly[str | None] = None  # lot of the added points
     debit: StateOnly[str] = ""  # name of the debit that took points away
     made_at: Annotated[datetime | None, "null if only the reversal was recorded"] = None
-    made_by: Annotated[str | None, "an API key"] = None
+    made_by: Annotated[str | None, "the API key that made it"] = None
     position: Position = 0
     reversed_at: datetime | None = None
     reversed_by: str | None = None

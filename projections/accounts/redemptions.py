@@ -35,7 +35,7 @@ def keep_details(debit: Debit, fact: Redeemed, occurrence: Occurrence) -> None:
             ratio=fact.ratio,
             bill_number=fact.bill_number,
             request=fact.request,
-            of_group=fact.of_group,
+            by_group=fact.by_group,
             has_notes=fact.has_notes,
         )
 

@@ -97,7 +97,7 @@ def _redemption_row(account: Account, name: str, debit: Debit, details: Redempti
         ratio=known.ratio,
         bill_number=known.bill_number,
         request=known.request,
-        of_group=known.of_group,
+        by_group=known.by_group,
         has_notes=known.has_notes,
         redeemed_at=details.redeemed_at if details else None,
         reversed_at=known.reversed_at,

@@ -30,7 +30,7 @@ class Line(NamedTuple):
     report_excess: Annotated[Decimal | None, "excess of the repeated report over the counted one"]
     postings: str
     position: Position | None
-    counted_position: Annotated[Position | None, "of the counted report"]
+    counted_position: Annotated[Position | None, "the position of the report that counts"]
 
 
 STATEMENT = Table(

@@ -22,7 +22,7 @@ class AccountRow(NamedTuple):
     opening: Decimal
     unseen: Decimal
     lifetime: Decimal
-    issued: Annotated[Decimal, "without promised points"]
+    issued: Annotated[Decimal, "points earned, without promised ones"]
     converted: Annotated[Decimal, "promised points that became spendable"]
     redeemed: Decimal
     expired: Decimal
@@ -33,7 +33,7 @@ class AccountRow(NamedTuple):
     in_transit: Decimal
     held: Decimal
     merged: Annotated[Decimal, "above zero: came by merges"]
-    adjusted: Annotated[Decimal, "above zero: added"]
+    adjusted: Annotated[Decimal, "points that operators added, net of those taken away"]
     claimed: Decimal | None
     claimed_at: datetime | None
     drift: Decimal
@@ -148,11 +148,11 @@ class RedemptionRow(NamedTuple):
     ratio: Annotated[Decimal | None, "worth of one point at that time"]
     bill_number: Identifier | None
     request: str | None
-    of_group: Annotated[bool, "a group of customers redeemed the points together"]
+    by_group: Annotated[bool, "a group of customers redeemed the points together"]
     has_notes: Annotated[bool, "the event holds notes, encrypted"]
     redeemed_at: datetime | None
-    reversed_at: Annotated[datetime | None, "last"]
-    position: Annotated[Position | None, "of the redemption"]
+    reversed_at: Annotated[datetime | None, "the time of the last reversal"]
+    position: Annotated[Position | None, "the position of the redemption"]
 
 
 REDEMPTIONS = Table(

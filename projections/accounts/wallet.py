@@ -292,7 +292,7 @@ def take_statement_lines(_holder: str, wallet: Wallet) -> Rows:
 
 ACCOUNTS = Projection(
     name="accounts",
-    version=12,
+    version=13,
     subject="account",
     start=Wallet,
     on={

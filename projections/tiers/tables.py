@@ -20,8 +20,8 @@ class TierRow(NamedTuple):
     previous: str | None
     renewals: int
     renewed_at: datetime | None
-    gap: Annotated[bool, "in any interval"]
-    contradiction: Annotated[bool, "in any interval"]
+    gap: Annotated[bool, "an event between two stays in tiers is missing"]
+    contradiction: Annotated[bool, "two reports about one stay contradict each other"]
     claimed_tier: str | None
     claim_differs: bool
     downgrade_on: date | None

@@ -86,7 +86,7 @@ async def start_rebuild(request: web.Request) -> web.Response:
     body = await read_json_body(request, RebuildBody)
     async with open_query(request, OPERATOR) as query:
         number = await begin_rebuild(context, query.connection, body)
-        answer = {"generation": number, "state": "filling", "basis": body.basis, "promote": body.promote}
+        answer = {"generation": number, "status": "filling", "basis": body.basis, "promote": body.promote}
         return json_response(answer, status=202)
 
 

@@ -63,7 +63,7 @@ class Attestation(NamedTuple):
     """Attested values, the position that they describe, and the position of the attestation itself."""
 
     position: int  # the projections' checkpoint
-    stands_at: int
+    event_position: int
     digests: Mapping[str, str]
     columns: Mapping[str, Sequence[str]]  # names of the cells in each digested row
     trial_balance: Mapping[str, Mapping[str, str]]
@@ -86,8 +86,8 @@ async def attest(connection: Connection, vault: Vault, ledger: Ledger) -> Attest
     await catch_up(connection, ledger.ledger_id)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         values = await _summarize_tables(connection, ledger.ledger_id)
-    stands_at = await record_event(connection, vault, ledger, KIND, **values)
-    return Attestation(stands_at=stands_at, **values)
+    event_position = await record_event(connection, vault, ledger, KIND, **values)
+    return Attestation(event_position=event_position, **values)
 
 
 async def _summarize_tables(connection: Connection, ledger_id: int) -> dict[str, Any]:
@@ -111,13 +111,13 @@ async def sum_postings(connection: Connection, ledger_id: int) -> dict[str, dict
 
 async def latest_attestation(connection: Connection, ledger_id: int, last: int) -> Attestation | None:
     """Read the latest attestation if it is not after position `last`; otherwise None."""
-    stands_at = await connection.fetchval(LATEST_POSITION, ledger_id, SOURCE, KIND)
-    if stands_at is None or stands_at > last:
+    event_position = await connection.fetchval(LATEST_POSITION, ledger_id, SOURCE, KIND)
+    if event_position is None or event_position > last:
         return None
-    values = msgspec.json.decode((await event_at(connection, ledger_id, stands_at)).payload)
+    values = msgspec.json.decode((await event_at(connection, ledger_id, event_position)).payload)
     return Attestation(
         values["position"],
-        stands_at,
+        event_position,
         values["digests"],
         values.get("columns") or {},
         values["trial_balance"],

@@ -117,7 +117,9 @@ def attest_ledger(ledger: LedgerOption, data: DataOption = None, as_json: JsonOp
     if as_json:
         show_json(attested._asdict())
     else:
-        show(f"Attested {len(attested.digests)} tables as of position {attested.position}, at {attested.stands_at}.")
+        show(
+            f"Attested {len(attested.digests)} tables as of position {attested.position}, at {attested.event_position}."
+        )
 
 
 def show_digest(

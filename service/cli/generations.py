@@ -208,9 +208,9 @@ def list_generations(data: DataOption = None, as_json: JsonOption = False) -> No
     if as_json:
         show_json([generation_json(generation_listed) for generation_listed in listed])
         return
-    columns = ("generation", "state", "basis", "created_at", "promoted_at", "unexpected")
+    columns = ("generation", "status", "basis", "created_at", "promoted_at", "unexpected")
     rows = [
-        {**generation_listed._asdict(), "unexpected": (generation_listed.comparison or {}).get("unexpected")}
+        {**generation_json(generation_listed), "unexpected": (generation_listed.comparison or {}).get("unexpected")}
         for generation_listed in listed
     ]
     show_table(columns, ([row[column] for column in columns] for row in rows))

@@ -90,22 +90,22 @@ def list_keys(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption
                 "key_id": listed_key.key.key_id.hex(),
                 "added_at": format_time(listed_key.added_at),
                 "signs_now": (listed_key.key.name, listed_key.key.key_id) in now,
-                "state": "signs" if (listed_key.key.name, listed_key.key.key_id) in now else "retired",
+                "status": "signs" if (listed_key.key.name, listed_key.key.key_id) in now else "retired",
             }
             for listed_key in await tree_heads.log_keys(connection, chosen.ledger_id)
         ]
         for key in await tree_heads.pending_keys(connection, environment.signer, chosen):
             shown = {"key": key.write(), "key_id": key.key_id.hex(), "added_at": None}
-            listed.append({**shown, "signs_now": False, "state": "pending"})
+            listed.append({**shown, "signs_now": False, "status": "pending"})
         return listed
 
     found = run_with_connection(data, work)
     if as_json:
         show_json(found)
     else:
-        columns = ("key", "added_at", "state")
+        columns = ("key", "added_at", "status")
         show_table(columns, [tuple(listed_key[column] or "-" for column in columns) for listed_key in found])
-        if any(listed_key["state"] == "pending" for listed_key in found):
+        if any(listed_key["status"] == "pending" for listed_key in found):
             show_note("A pending key signs from the next checkpoint on; `loyalty seal` signs a checkpoint now.")
 
 

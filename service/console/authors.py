@@ -23,20 +23,20 @@ def parse_author(request: web.Request, fields: Mapping[str, str]) -> Author:
     return author
 
 
-def parse_why(fields: Mapping[str, str]) -> str:
+def parse_reason(fields: Mapping[str, str]) -> str:
     """Return the reason of a look or an action that is stored in the clear. Raises RequestInvalid."""
-    why = fields.get("why", fields.get("reason", "")).strip()[:REASON_CHARACTERS_MAX]
-    if not why:
+    reason = fields.get("reason", "").strip()[:REASON_CHARACTERS_MAX]
+    if not reason:
         raise RequestInvalid("the reason is missing")
-    if is_personal_value(why):
+    if is_personal_value(reason):
         raise RequestInvalid(PERSONAL_REASON)
-    return why
+    return reason
 
 
-async def record_action(request: web.Request, query: QueryContext, action: str, *, why: str = "") -> None:
+async def record_action(request: web.Request, query: QueryContext, action: str, *, reason: str = "") -> None:
     """Record an action or a look, with the person's name and the reason, before it happens.
 
     The name is that of the proxy. A name in a form is not proven, so it is stored with the action only.
     """
-    reason = f"{why} {request[VISITOR].called_by}".strip()
-    await record_access(query.connection, query.ledger.ledger_id, query.key_id, action, reason)
+    recorded = f"{reason} {request[VISITOR].called_by}".strip()
+    await record_access(query.connection, query.ledger.ledger_id, query.key_id, action, recorded)

@@ -131,13 +131,13 @@ def _tier(tier: Fields) -> Headline:
 
 def _reward_redemption(redemption: Fields) -> Headline:
     reward = redemption["reward_name"] or redemption["reward"] or "a reward"
-    state = redemption["state"] or "reported"
+    status = redemption["status"] or "reported"
     moments = {"completed": "completed_at", "failed": "failed_at", "rolled_back": "rolled_back_at"}
-    at = redemption.get(moments.get(state, "created_at"))
+    at = redemption.get(moments.get(status, "created_at"))
     return Headline(
-        f"The redemption of {reward} is {state.replace('_', ' ')}{_since(at)}.",
+        f"The redemption of {reward} is {status.replace('_', ' ')}{_since(at)}.",
         (
-            Figure("State", redemption["state"], "state"),
+            Figure("Status", redemption["status"], "state"),
             Figure("Price", redemption["points"], "points"),
             Figure("Quantity", redemption["quantity"], "number"),
             Figure("Code", redemption["coupon_code"], "code"),

@@ -23,7 +23,7 @@ CHOSEN: Mapping[str, tuple[str, ...]] = {
     "transfers": ("sender", "receiver", "status", "points", "unit", "initiated_at", "received_at"),
     "bills": ("customer", "number", "bill_type", "amount", "currency", "store", "entered_at"),
     "customers": ("status", "loyalty_type", "joined_at", "store", "merged_into", "merged_at", "erased_at"),
-    "reward_redemptions": ("customer", "reward", "state", "points", "completed_at", "coupon_code"),
+    "reward_redemptions": ("customer", "reward", "status", "points", "completed_at", "coupon_code"),
     "rewards": ("name", "programme", "reward_type", "enabled", "points_cost", "starts_at", "ends_at"),
     "lots": ("account", "points", "remaining", "status", "earned_at", "expires_on", "bill_number", "promotion"),
     "promises": ("account", "points", "remaining", "promised_at", "converts_on", "bill_number", "promotion"),

@@ -83,7 +83,7 @@ def liability_row_json(row: RollForwardRow) -> dict[str, Any]:
         "opening": row.opening,
         **{name: row.movements[name] for name in MOVEMENT_NAMES},
         "closing": row.closing,
-        **{f"state_{name}": row.states[name] for name in STATE_CLASSES},
+        **{f"closing_{name}": row.states[name] for name in STATE_CLASSES},
         "value": None if worth is None else value_of(row.closing, worth.ratio),
         "currency": None if worth is None else worth.currency,
     }

@@ -25,7 +25,17 @@ class StepPage(NamedTuple):
 def fact_json(fact: Fact) -> dict[str, Any]:
     """Return the fields of a fact as JSON, without those that are None."""
     fields = msgspec.to_builtins(fact, builtin_types=(Decimal, datetime, date))
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in _with_present_names(fact, fields).items() if value is not None}
+
+
+def _with_present_names(value: Any, encoded: Any) -> Any:
+    """Return an encoded value with the present names of its fields. Some are stored under earlier names."""
+    if isinstance(value, msgspec.Struct):
+        names = dict(zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True))
+        return {names[name]: _with_present_names(getattr(value, names[name]), part) for name, part in encoded.items()}
+    if isinstance(value, tuple):
+        return [_with_present_names(one, part) for one, part in zip(value, encoded, strict=True)]
+    return encoded
 
 
 async def load_step_events(query: QueryContext, recorded: Sequence[RecordedFact]) -> dict[int, dict[str, Any]]:

@@ -16,6 +16,10 @@ def generation_json(generation: Generation) -> dict[str, Any]:
     document = generation._asdict()
     for name in INTERNAL_FIELDS:
         del document[name]
+    document["status"] = document.pop("state")
+    if generation.comparison is not None:
+        document["comparison"] = dict(generation.comparison)
+        document["comparison"]["compared_with"] = document["comparison"].pop("with")
     return document
 
 
@@ -31,7 +35,7 @@ def generation_json_for_ledger(generation: Generation, ledger: str) -> dict[str,
         document["scope"]["ledgers"] = [name for name in generation.scope["ledgers"] if name == ledger]
     if generation.comparison is not None:
         document["comparison"] = {
-            "with": generation.comparison["with"],
+            "compared_with": generation.comparison["with"],
             "position": generation.comparison["positions"].get(ledger),
             "differing": generation.comparison["differing"].get(ledger, []),
         }

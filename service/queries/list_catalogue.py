@@ -254,7 +254,7 @@ LISTS: tuple[RowList, ...] = (
     ),
     _list(
         REWARD_REDEMPTIONS,
-        equals("state", "Only redemptions in this state."),
+        STATUS,
         refers("reward", "Only redemptions of this reward."),
         CUSTOMER,
     ),
@@ -291,7 +291,7 @@ LISTS: tuple[RowList, ...] = (
     _list(CARDS, STATUS),
     _list(
         REQUESTS,
-        equals("state", "Only requests in this state: pending, approved, rejected, failed."),
+        equals("status", "Only requests of this status: pending, approved, rejected, failed."),
         equals("request_type", "Only requests of this type."),
         CUSTOMER,
     ),
@@ -299,6 +299,6 @@ LISTS: tuple[RowList, ...] = (
         REDEMPTION_RECORDS,
         STATUS,
         equals("record", "Only the records with this id of the vendor: a coupon and a promotion may share it."),
-        equals("of", "Only records of a coupon, or of a promotion."),
+        equals("record_type", "Only records of a coupon, or of a promotion."),
     ),
 )

@@ -15,7 +15,7 @@ REQUEST_GRACE = timedelta(days=2)
 
 WITHOUT_EFFECT = """
     SELECT r.subject AS id, r.points AS amount, CASE WHEN r.points IS NOT NULL THEN 'points' END AS unit,
-           r.request_type, r.badge, r.status_wanted, r.customer, r.customer_ids, r.programme, r.reference,
+           r.request_type, r.badge, r.requested_status, r.customer, r.customer_ids, r.programme, r.reference,
            r.decided_at AS since, r.last_position AS position
       FROM requests r
       CROSS JOIN LATERAL (
@@ -24,7 +24,7 @@ WITHOUT_EFFECT = """
                 UNION ALL
                 SELECT o.source || ':' || o.org || ':' || id FROM orgs o, unnest(r.customer_ids) AS id
                  WHERE o.ledger_id = $1 AND o.source = split_part(r.subject, ':', 1)) one) who
-     WHERE r.ledger_id = $1 AND r.state = 'approved' AND r.decided_at <= $2 AND r.subject > $4
+     WHERE r.ledger_id = $1 AND r.status = 'approved' AND r.decided_at <= $2 AND r.subject > $4
        AND CASE
            WHEN r.points IS NOT NULL THEN NOT EXISTS (
                 SELECT FROM accounts a JOIN statement s ON s.ledger_id = $1 AND s.account_id = a.account_id
@@ -38,10 +38,10 @@ WITHOUT_EFFECT = """
                  WHERE b.ledger_id = $1 AND b.customer = ANY (who.refs)
                    AND (b.badge = r.badge OR b.badge LIKE '%:' || r.badge)
                    AND b.last_earned_at >= r.decided_at - interval '1 day')
-           WHEN r.status_wanted IS NOT NULL THEN NOT EXISTS (
+           WHEN r.requested_status IS NOT NULL THEN NOT EXISTS (
                 SELECT FROM customers c
                  WHERE c.ledger_id = $1 AND c.subject = ANY (who.refs)
-                   AND (upper(c.status) = upper(r.status_wanted) OR c.status_since >= r.decided_at))
+                   AND (upper(c.status) = upper(r.requested_status) OR c.status_since >= r.decided_at))
            WHEN upper(r.request_type) = 'CUSTOMER' AND upper(r.base_type) = 'DELETE' THEN NOT EXISTS (
                 SELECT FROM customers c
                  WHERE c.ledger_id = $1 AND c.subject = ANY (who.refs)
@@ -57,7 +57,7 @@ def _cause(row: Any) -> str:
         wanted = f"{format_decimal(row['amount'])} points"
     elif row["badge"] is not None:
         wanted = "the badge"
-    elif row["status_wanted"] is not None:
+    elif row["requested_status"] is not None:
         wanted = "the status"
     return (
         f"Approved, but no event reports {wanted}. The cause is not known: it was not carried out, or its event never "
@@ -72,7 +72,7 @@ REQUESTS = list_from_sql(
     key=("id",),
     start=("",),
     cause=_cause,
-    columns=("request_type", "customer", "programme", "badge", "status_wanted", "reference"),
+    columns=("request_type", "customer", "programme", "badge", "requested_status", "reference"),
     details=("customer_ids",),
     grace=REQUEST_GRACE,
 )

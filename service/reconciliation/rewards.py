@@ -11,15 +11,15 @@ REWARD_GRACE = timedelta(days=1)
 # The reward names its debit, or its request id finds it. Request ids repeat, so the debit must be of the same day and
 # of the same customer or one merged with them. A reversal covers the rewards of one debit in order of their names.
 UNREVERSED = """
-    SELECT r.subject AS id, r.customer, r.reward, r.state, r.quantity, paid.debit, r.request, r.errors,
-           r.last_position AS position, r.since, 'points' AS unit,
+    SELECT r.subject AS id, r.customer, r.reward, r.status, r.quantity, paid.debit AS points_redemption, r.request,
+           r.errors, r.last_position AS position, r.since, 'points' AS unit,
            CASE WHEN r.points IS NULL THEN NULL
                 ELSE least(r.points, r.points + others.points - back.points) END AS amount
       FROM (SELECT one.*, coalesce(one.failed_at, one.rolled_back_at) AS since FROM reward_redemptions one
-             WHERE one.ledger_id = $1 AND one.state IN ('failed', 'rolled_back') AND one.subject > $4
+             WHERE one.ledger_id = $1 AND one.status IN ('failed', 'rolled_back') AND one.subject > $4
                AND coalesce(one.failed_at, one.rolled_back_at) <= $2) r
       CROSS JOIN LATERAL (
-           SELECT coalesce(r.debit, (
+           SELECT coalesce(r.points_redemption, (
                 SELECT convert_from(f.body, 'UTF8')::jsonb ->> 'redemption' FROM facts f
                  WHERE f.ledger_id = $1 AND f.subject_kind = 'account' AND f.kind = 'Redeemed'
                    AND f.subject IN (SELECT r.customer UNION
@@ -36,9 +36,10 @@ UNREVERSED = """
               AND s.kind = 'RedemptionReversed' AND s.reference = paid.debit) back
       CROSS JOIN LATERAL (
            SELECT coalesce(sum(o.points), 0) AS points FROM reward_redemptions o
-            WHERE o.ledger_id = $1 AND o.customer = r.customer AND o.state IN ('failed', 'rolled_back')
+            WHERE o.ledger_id = $1 AND o.customer = r.customer AND o.status IN ('failed', 'rolled_back')
               AND o.subject < r.subject
-              AND CASE WHEN r.debit IS NULL THEN o.request = r.request ELSE o.debit = r.debit END) others
+              AND CASE WHEN r.points_redemption IS NULL THEN o.request = r.request
+                       ELSE o.points_redemption = r.points_redemption END) others
      WHERE paid.debit IS NOT NULL
        AND CASE WHEN r.points IS NULL OR back.lapsed_at_once > 0 THEN back.reversals = 0
                 ELSE r.points + others.points > back.points END
@@ -53,7 +54,7 @@ REWARDS = list_from_sql(
     key=("id",),
     start=("",),
     cause="The reward was not given, and the redemption that paid for it was not reversed.",
-    columns=("customer", "reward", "quantity", "state", "debit", "request"),
+    columns=("customer", "reward", "quantity", "status", "points_redemption", "request"),
     details=("errors",),
     grace=REWARD_GRACE,
 )

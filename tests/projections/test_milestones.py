@@ -20,7 +20,7 @@ def figures(value: int | None, defined: int | None) -> dict[str, Any]:
     return {
         **ANN,
         "value": None if value is None else Decimal(value),
-        "defined": None if defined is None else Decimal(defined),
+        "target_value": None if defined is None else Decimal(defined),
     }
 
 
@@ -39,7 +39,7 @@ def achieved(value: int | None = 10, defined: int | None = 10) -> MilestoneAchie
 def test_a_customer_who_is_enrolled_has_a_target_and_no_value() -> None:
     row = row_of(MILESTONES, on(1, MilestoneEnrolled(**figures(None, 10), period_starts_on=day(2).date())))
 
-    assert (row.status, row.value, row.defined, row.enrolled_at) == ("enrolled", None, Decimal(10), day(1))
+    assert (row.status, row.value, row.target_value, row.enrolled_at) == ("enrolled", None, Decimal(10), day(1))
     assert row.period_starts_on == day(2).date()
 
 
@@ -89,7 +89,7 @@ def test_what_was_withdrawn_can_be_achieved_again() -> None:
 def test_a_target_set_higher_takes_nothing_back_that_was_reached() -> None:
     row = row_of(MILESTONES, on(1, achieved()), on(5, MilestoneRedefined(**figures(10, 20))))
 
-    assert (row.achieved, row.defined) == (True, Decimal(20))
+    assert (row.achieved, row.target_value) == (True, Decimal(20))
 
 
 def test_a_target_set_lower_may_be_reached_by_that() -> None:

@@ -9,13 +9,13 @@ from tests.support.fold_helpers import day, on, row_of
 
 
 def record(told: type[RedemptionRecordFact], status: str | None = None) -> RedemptionRecordFact:
-    return told(record="fabric:t:coupon~1", of="coupon", status=status)
+    return told(record="fabric:t:coupon~1", record_type="coupon", status=status)
 
 
 def test_a_record_is_created() -> None:
     row = row_of(REDEMPTION_RECORDS, on(1, record(RedemptionRecordCreated, "CREATED")))
 
-    assert (row.of, row.status, row.vendor_status) == ("coupon", "created", "CREATED")
+    assert (row.record_type, row.status, row.vendor_status) == ("coupon", "created", "CREATED")
     assert (row.first_seen_at, row.last_seen_at) == (day(1), day(1))
     assert (row.undone, row.incomplete) == (False, False)
 

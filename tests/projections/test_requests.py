@@ -16,11 +16,11 @@ REQUEST = "capillary:0:r1"
 def test_a_request_is_opened_and_then_decided() -> None:
     row = row_of(
         REQUESTS,
-        on(1, RequestOpened(request=REQUEST, vendor_state="AdminTask", maker="7", points=Decimal(20))),
-        on(2, RequestApproved(request=REQUEST, vendor_state="approved", maker="7", checker="8")),
+        on(1, RequestOpened(request=REQUEST, vendor_status="AdminTask", maker="7", points=Decimal(20))),
+        on(2, RequestApproved(request=REQUEST, vendor_status="approved", maker="7", checker="8")),
     )
 
-    assert (row.state, row.vendor_state, row.maker, row.checker) == ("approved", "approved", "7", "8")
+    assert (row.status, row.vendor_status, row.maker, row.checker) == ("approved", "approved", "7", "8")
     assert (row.opened_at, row.decided_at, row.updated_at) == (day(1), day(2), day(2))
     assert (row.points, row.contested) == (Decimal(20), False)
 
@@ -28,48 +28,48 @@ def test_a_request_is_opened_and_then_decided() -> None:
 def test_a_decision_stands_against_a_later_still_open() -> None:
     row = row_of(
         REQUESTS,
-        on(1, RequestRejected(request=REQUEST, vendor_state="rejected")),
-        on(3, RequestOpened(request=REQUEST, vendor_state="AdminTask")),
+        on(1, RequestRejected(request=REQUEST, vendor_status="rejected")),
+        on(3, RequestOpened(request=REQUEST, vendor_status="AdminTask")),
     )
 
-    assert (row.state, row.vendor_state, row.decided_at) == ("rejected", "rejected", day(1))
+    assert (row.status, row.vendor_status, row.decided_at) == ("rejected", "rejected", day(1))
     assert (row.opened_at, row.updated_at, row.contested) == (day(3), day(3), False)
 
 
 def test_a_decision_heard_of_first_is_a_request_whose_opening_we_missed() -> None:
-    row = row_of(REQUESTS, on(2, RequestFailed(request=REQUEST, vendor_state="failed")))
+    row = row_of(REQUESTS, on(2, RequestFailed(request=REQUEST, vendor_status="failed")))
 
-    assert (row.state, row.opened_at, row.decided_at) == ("failed", None, day(2))
+    assert (row.status, row.opened_at, row.decided_at) == ("failed", None, day(2))
 
 
 def test_of_two_decisions_the_later_stands_and_the_request_is_contested() -> None:
     row = row_of(
         REQUESTS,
-        on(2, RequestApproved(request=REQUEST, vendor_state="approved")),
-        on(3, RequestFailed(request=REQUEST, vendor_state="failed")),
+        on(2, RequestApproved(request=REQUEST, vendor_status="approved")),
+        on(3, RequestFailed(request=REQUEST, vendor_status="failed")),
     )
 
-    assert (row.state, row.decided_at, row.contested) == ("failed", day(3), True)
+    assert (row.status, row.decided_at, row.contested) == ("failed", day(3), True)
 
 
 def test_the_same_decision_reported_twice_is_one() -> None:
     row = row_of(
         REQUESTS,
-        on(2, RequestApproved(request=REQUEST, vendor_state="approved")),
-        on(3, RequestApproved(request=REQUEST, vendor_state="APPROVED")),
+        on(2, RequestApproved(request=REQUEST, vendor_status="approved")),
+        on(3, RequestApproved(request=REQUEST, vendor_status="APPROVED")),
     )
 
-    assert (row.state, row.decided_at, row.contested) == ("approved", day(2), False)
+    assert (row.status, row.decided_at, row.contested) == ("approved", day(2), False)
 
 
 def test_a_state_we_have_no_word_for_is_shown_as_the_vendor_writes_it() -> None:
     row = row_of(
         REQUESTS,
-        on(1, RequestOpened(request=REQUEST, vendor_state="AdminTask")),
-        on(2, RequestMoved(request=REQUEST, vendor_state="SecondLevelTask")),
+        on(1, RequestOpened(request=REQUEST, vendor_status="AdminTask")),
+        on(2, RequestMoved(request=REQUEST, vendor_status="SecondLevelTask")),
     )
 
-    assert (row.state, row.vendor_state) == ("other", "SecondLevelTask")
+    assert (row.status, row.vendor_status) == ("other", "SecondLevelTask")
 
 
 def test_a_field_that_a_later_event_leaves_out_stays() -> None:

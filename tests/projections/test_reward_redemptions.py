@@ -25,7 +25,7 @@ def test_a_reward_goes_from_created_by_pending_to_completed() -> None:
         on(3, redemption(RewardRedemptionCompleted, coupon="voucherify:-:v_1", coupon_code="ABC")),
     )
 
-    assert (row.state, row.created_at, row.completed_at) == ("completed", day(1), day(3))
+    assert (row.status, row.created_at, row.completed_at) == ("completed", day(1), day(3))
     assert (row.customer, row.points, row.coupon_code) == ("voucherify:-:c1", Decimal(100), "ABC")
 
 
@@ -34,7 +34,7 @@ def test_a_pending_reported_late_does_not_undo_a_completed() -> None:
         REWARD_REDEMPTIONS, on(1, redemption(RewardRedemptionCompleted)), on(2, redemption(RewardRedemptionPending))
     )
 
-    assert (row.state, row.contested) == ("completed", False)
+    assert (row.status, row.contested) == ("completed", False)
 
 
 def test_completed_and_failed_is_contested_and_the_first_stays() -> None:
@@ -42,15 +42,15 @@ def test_completed_and_failed_is_contested_and_the_first_stays() -> None:
         REWARD_REDEMPTIONS, on(1, redemption(RewardRedemptionFailed)), on(2, redemption(RewardRedemptionCompleted))
     )
 
-    assert (row.state, row.contested, row.failed_at, row.completed_at) == ("failed", True, day(1), day(2))
+    assert (row.status, row.contested, row.failed_at, row.completed_at) == ("failed", True, day(1), day(2))
 
 
 def test_a_reward_taken_back_expects_its_points_back() -> None:
-    completed = redemption(RewardRedemptionCompleted, debit="voucherify:-:r_1")
+    completed = redemption(RewardRedemptionCompleted, points_redemption="voucherify:-:r_1")
 
     row = row_of(REWARD_REDEMPTIONS, on(1, completed), on(2, redemption(RewardRedemptionRolledBack)))
 
-    assert (row.state, row.refund_expected, row.rolled_back_at) == ("rolled_back", True, day(2))
+    assert (row.status, row.refund_expected, row.rolled_back_at) == ("rolled_back", True, day(2))
 
 
 def test_a_reward_that_failed_without_a_known_debit_expects_nothing_back() -> None:
@@ -58,7 +58,7 @@ def test_a_reward_that_failed_without_a_known_debit_expects_nothing_back() -> No
 
     row = row_of(REWARD_REDEMPTIONS, on(1, failed))
 
-    assert (row.state, row.refund_expected) == ("failed", False)
+    assert (row.status, row.refund_expected) == ("failed", False)
     assert row.errors == ["730: MAX_COUPON_ISSUAL_PER_USER_EXCEEDED"]
 
 

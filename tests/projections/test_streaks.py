@@ -50,7 +50,12 @@ def test_a_streak_runs_from_its_enrolment_over_its_levels_to_its_end() -> None:
     row = row_of(STREAKS, *told)
 
     assert (row.status, row.value, row.contested, row.incomplete) == ("ended", Decimal(4), False, False)
-    assert (row.levels_count, row.level_values, row.levels_achieved_count, row.levels_claimed) == (2, ["3", "5"], 1, 1)
+    assert (row.levels_count, row.level_values, row.levels_achieved_count, row.levels_claimed_count) == (
+        2,
+        ["3", "5"],
+        1,
+        1,
+    )
     assert (row.enrolled_at, row.started_at, row.ended_at) == (day(1), day(2), day(30))
     assert (row.starts_local, row.ends_local) == ("2024-01-01T01:30:00", "2024-01-31T01:29:59")
 
@@ -99,7 +104,7 @@ def test_a_level_reached_and_withdrawn_in_one_instant_is_contested_until_it_is_r
 def test_a_level_that_only_the_end_tells_of_counts() -> None:
     row = row_of(STREAKS, on(1, started()), on(3, ended(levels_achieved=("Bronze",), levels_achieved_count=1)))
 
-    assert (row.levels_achieved_count, row.levels_claimed) == (1, 1)
+    assert (row.levels_achieved_count, row.levels_claimed_count) == (1, 1)
 
 
 def test_an_un_enrolment_is_final_for_its_period() -> None:

@@ -73,7 +73,7 @@ def points_redeemed(event: PointsRedeemed, context: EventContext) -> list[Fact]:
             bill_number=bill_number,
             value=event.redeemed_points_currency_value if len(programmes) == 1 else None,
             value_of_all=None if index or len(programmes) == 1 else event.redeemed_points_currency_value,
-            of_group=event.is_group_redemption,
+            by_group=event.is_group_redemption,
             has_notes=event.redemption_notes is not None,
             untied=None if index else untied,
             **event.envelope.change_fields(context, change_id=context.ref(redemption_id) if redemption_id else None),

@@ -62,7 +62,7 @@ class TargetEvent(CustomerEvent):
             "target_group": details.target_group_id,
             "target_group_name": details.target_group_name,
             "value": self.achieved_target_value,
-            "defined": self.defined_target_value,
+            "target_value": self.defined_target_value,
         }
 
     def movement_fields(self, context: EventContext) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def target_customer_enrolment(event: TargetCustomerEnrolment, context: EventCont
             period_name=event.target_period_name,
             target_group=event.target_group_id,
             target_group_name=event.target_group_name,
-            defined=event.default_target_value,
+            target_value=event.default_target_value,
             period_starts_on=event.target_period_start_date,
         )
     ]
@@ -194,7 +194,7 @@ class UnifiedTargets(CustomerEvent):
             "target_group": group.target_group_id,
             "target_group_name": group.target_group_name,
             "value": target.achieved_target_value,
-            "defined": target.defined_target_value,
+            "target_value": target.defined_target_value,
             "activity": self.triggering_activity.name,
             "transaction": self.transaction_id,
         }

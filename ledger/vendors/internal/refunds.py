@@ -31,7 +31,7 @@ def refund_posted(event: RefundPayload, _context: EventContext) -> Sequence[Fact
             order=event.order,
             customer=event.customer,
             points=event.points,
-            posting=event.reference,
+            refund_reference=event.reference,
             by=event.by,
         ),
         HoldRefunded(

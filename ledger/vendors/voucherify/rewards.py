@@ -92,7 +92,7 @@ class RewardRedemptionEvent(CardEvent):
             points=self.cost(),
             coupon=coupon.coupon(context)["coupon"] if coupon else None,
             coupon_code=coupon.code if coupon else None,
-            debit=self.debit(context),
+            points_redemption=self.debit(context),
         )
 
 

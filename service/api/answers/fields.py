@@ -12,7 +12,7 @@ from projections.tables import Column, columns_of
 
 Points = Annotated[
     Decimal,
-    Meta(description="Exact points in plain notation."),
+    Meta(description="An exact number in plain notation."),
 ]
 Time = Annotated[datetime, Meta(tz=True)]
 Position = Annotated[int, Meta(ge=1, description="The position of an event in the ledger.")]

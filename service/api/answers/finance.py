@@ -119,7 +119,7 @@ LiabilityRow: Any = answer_type(
         "opening": Points,
         **dict.fromkeys(MOVEMENT_NAMES, Points),
         "closing": Points,
-        **{f"state_{name}": Points for name in STATE_CLASSES},
+        **{f"closing_{name}": Points for name in STATE_CLASSES},
         "value": Points | None,
         "currency": str | None,
     },

@@ -17,7 +17,7 @@ RedemptionDetails: Any = answer_type(
         "reversed": Annotated[Points, Meta(description="Points given back.")],
         "reversal": Annotated[str, Meta(description="None, partly, fully, or unknown: `none`, `partly`, …")],
         "reversed_at": Time | None,
-        "of_group": Annotated[bool, Meta(description="A group of customers redeemed the points together.")],
+        "by_group": Annotated[bool, Meta(description="A group of customers redeemed the points together.")],
         "has_notes": Annotated[bool, Meta(description="The event holds notes, encrypted.")],
         "bill_number": str | None,
         "request": str | None,

@@ -60,7 +60,7 @@ class Refund(TypedDict):
 Comparison: Any = answer_type(
     "Comparison",
     {
-        "with": int | None,
+        "compared_with": int | None,
         "position": int | None,
         "differing": Any,
         "expected": NotRequired[int],
@@ -74,7 +74,7 @@ class GenerationDetails(TypedDict):
     """One built copy of the rows."""
 
     generation: int
-    state: Literal["filling", "ready", "active", "retired", "dropping"]
+    status: Literal["filling", "ready", "active", "retired", "dropping"]
     basis: str
     versions: dict[str, int]
     scope: dict[str, Any]
@@ -94,7 +94,7 @@ class Generations(Freshness):
 
 RebuildStarted: Any = answer_type(
     "RebuildStarted",
-    {"generation": int | None, "state": Literal["filling"], "basis": Literal["ledger", "facts"], "promote": bool},
+    {"generation": int | None, "status": Literal["filling"], "basis": Literal["ledger", "facts"], "promote": bool},
     description="A rebuild that was started.",
 )
 

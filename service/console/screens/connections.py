@@ -10,7 +10,7 @@ from ledger.store.registry import InboundConnection
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import open_query
 from service.console.admission import action, page, see_other
-from service.console.authors import parse_author, parse_why, record_action
+from service.console.authors import parse_author, parse_reason, record_action
 from service.console.confirmation import Action, Effects, confirmation_page, is_confirmed
 from service.console.headlines import Figure
 from service.console.pages import Page, console_href
@@ -71,7 +71,7 @@ async def change_connection(request: web.Request, fields: dict[str, str]) -> web
     if what not in EFFECTS:
         raise RequestInvalid(f"choose one of {', '.join(EFFECTS)}")
     parse_author(request, fields)
-    why = parse_why(fields)
+    reason = parse_reason(fields)
     secret: str | None = None
     async with open_query(request, "admin") as query:
         inbound = await _find(request, query)
@@ -86,7 +86,7 @@ async def change_connection(request: web.Request, fields: dict[str, str]) -> web
         )
         if not is_confirmed(fields, effects):
             return confirmation_page(Action(TITLES[what], TITLES[what], address, address), effects, fields)
-        await record_action(request, query, f"{what} of connection {inbound.connection_id}", why=why)
+        await record_action(request, query, f"{what} of connection {inbound.connection_id}", reason=reason)
         secret = await _change(request, query, what, inbound, fields.get("secret") or None)
     if secret is None:
         return see_other(address)

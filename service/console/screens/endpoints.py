@@ -8,7 +8,7 @@ from ledger.errors import RequestInvalid, ScopeMissing
 from service.api.requests.app_context import APP_CONTEXT, AppContext
 from service.api.requests.open_query import open_query
 from service.console.admission import action, page, see_other
-from service.console.authors import parse_author, parse_why, record_action
+from service.console.authors import parse_author, parse_reason, record_action
 from service.console.confirmation import Action, Effects, confirmation_page, is_confirmed
 from service.console.headlines import Figure
 from service.console.pages import Page, console_href
@@ -88,14 +88,14 @@ async def change_endpoint(request: web.Request, fields: dict[str, str]) -> web.S
     if what not in EFFECTS:
         raise RequestInvalid(f"choose one of {', '.join(EFFECTS)}")
     parse_author(request, fields)
-    why = parse_why(fields)
+    reason = parse_reason(fields)
     async with open_query(request, "admin") as query:
         endpoint = await _find(request, query)
         address = console_href("operations", "endpoints", endpoint.endpoint_id)
         effects = Effects((EFFECTS[what],), (Figure("Address", endpoint.url, "code"),))
         if not is_confirmed(fields, effects):
             return confirmation_page(Action(TITLES[what], TITLES[what], address, address), effects, fields)
-        await record_action(request, query, f"{what} of endpoint {endpoint.endpoint_id}", why=why)
+        await record_action(request, query, f"{what} of endpoint {endpoint.endpoint_id}", reason=reason)
         secret = await _change(request, query, what, endpoint)
     if what == "test":
         return await _endpoint_page(request, tested=await _test(request, endpoint))

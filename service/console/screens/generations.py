@@ -12,7 +12,7 @@ from service.api.generations import RebuildBody, begin_rebuild, wait_until_reade
 from service.api.requests.app_context import APP_CONTEXT, AppContext
 from service.api.requests.open_query import open_query
 from service.console.admission import action, page, see_other
-from service.console.authors import parse_author, parse_why, record_action
+from service.console.authors import parse_author, parse_reason, record_action
 from service.console.confirmation import Action, Effects, confirmation_page, is_confirmed
 from service.console.headlines import Figure
 from service.console.pages import Page, console_href
@@ -26,7 +26,7 @@ ADDRESS = console_href("operations", "generations")
 ACTIONS = ("rebuild", "promote", "rollback", "drop")
 COLUMNS = (
     PageColumn("generation", "Generation", "number"),
-    PageColumn("state", "State", "state"),
+    PageColumn("status", "Status", "state"),
     PageColumn("basis", "Made from"),
     PageColumn("created_at", "Begun", "time"),
     PageColumn("ready_at", "Ready", "time"),
@@ -83,14 +83,14 @@ async def change_generations(request: web.Request, fields: dict[str, str]) -> we
     if what not in ACTIONS:
         raise RequestInvalid(f"choose one of {', '.join(ACTIONS)}")
     parse_author(request, fields)
-    why = parse_why(fields)
+    reason = parse_reason(fields)
     number = parse_int(fields.get("generation") or None, "generation", least=1, most=10**9)
     async with open_query(request, OPERATOR) as query:
         effects, title = await _effects(query, what, number)
         if not is_confirmed(fields, effects):
             return confirmation_page(Action(title, title, ADDRESS, ADDRESS), effects, fields)
         subject = f"generation {number}" if number else "the generations"
-        await record_action(request, query, f"{what} of {subject}", why=why)
+        await record_action(request, query, f"{what} of {subject}", reason=reason)
         await _act(request.app[APP_CONTEXT], query, what, number)
     return see_other(ADDRESS)
 

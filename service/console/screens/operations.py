@@ -28,7 +28,7 @@ from service.reconciliation.unread import PARKED
 PARKED_MAX = 100
 GENERATION_COLUMNS = (
     PageColumn("generation", "Generation", "number"),
-    PageColumn("state", "State"),
+    PageColumn("status", "Status"),
     PageColumn("basis", "Made from"),
     PageColumn("created_at", "Begun", "time"),
     PageColumn("ready_at", "Ready", "time"),

@@ -52,7 +52,7 @@ def redemption_json(redemption: str, parts: Sequence[Mapping[str, Any]]) -> dict
         "reversed": returned,
         "reversal": reversal if paid else "unknown",
         "reversed_at": max((part["reversed_at"] for part in parts if part["reversed_at"]), default=None),
-        "of_group": any(part["of_group"] for part in parts),
+        "by_group": any(part["by_group"] for part in parts),
         "has_notes": any(part["has_notes"] for part in parts),
         **{name: next((part[name] for part in parts if part[name] is not None), None) for name in SHARED_FIELDS},
         "parts": list(parts),

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel
 
+from service.api.answers.field_descriptions import describe_fields
+
 SUFFIX = "Answer"
 REFERENCE = "#/components/schemas/{name}"
 
@@ -25,7 +27,10 @@ def build_schemas(types: Iterable[Any]) -> tuple[dict[int, Any], Schemas]:
         named |= schema.pop("$defs", {})
         named[model.__name__] = schema
         by_type[id(model)] = {"$ref": REFERENCE.format(name=model.__name__)}
-    return plainly_named(by_type), {_plain(name): tidy(plainly_named(schema)) for name, schema in sorted(named.items())}
+    schemas = {_plain(name): tidy(plainly_named(schema)) for name, schema in sorted(named.items())}
+    for name, schema in schemas.items():
+        describe_fields(name, schema)
+    return plainly_named(by_type), schemas
 
 
 def plainly_named(schema: Any) -> Any:

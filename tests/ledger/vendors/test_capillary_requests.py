@@ -105,7 +105,7 @@ def test_a_change_of_status_is_asked_for_by_its_label() -> None:
 
     fact = workflow(requestAttributes=attributes)
 
-    assert fact.status_wanted == "Suspended"
+    assert fact.requested_status == "Suspended"
     assert b"5550199" not in encode(fact)
 
 

@@ -40,7 +40,7 @@ def test_a_purchase_raises_the_value() -> None:
     fact = fact_of("targetAchievedValueUpdated", target_data())
 
     assert type(fact) is MilestoneRaised
-    assert (fact.value, fact.delta, fact.defined) == (Decimal(3000), Decimal(400), Decimal(10000))
+    assert (fact.value, fact.delta, fact.target_value) == (Decimal(3000), Decimal(400), Decimal(10000))
 
 
 def test_a_return_lowers_the_value_although_the_vendor_writes_a_positive_figure() -> None:

@@ -109,7 +109,7 @@ def test_a_reward_for_points_is_one_debit_and_one_coupon() -> None:
     assert isinstance(completed, RewardRedemptionCompleted)
     assert isinstance(redeemed, Redeemed)
     assert isinstance(coupon, CouponIssued)
-    assert (redeemed.points, redeemed.change) == (Decimal(100), completed.debit)
+    assert (redeemed.points, redeemed.change) == (Decimal(100), completed.points_redemption)
     assert redeemed.claim == Claim(available=Decimal(70), lifetime=Decimal(270))
     assert (coupon.coupon, coupon.code) == (completed.coupon, "tKSTdVk2")
 

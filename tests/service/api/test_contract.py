@@ -8,6 +8,8 @@ from openapi_spec_validator import validate
 from yarl import URL
 
 from ledger.store import api_keys
+from service.api.answers.field_descriptions import FIELD_DESCRIPTIONS, TYPE_DESCRIPTIONS
+from service.api.answers.row_descriptions import ROW_DESCRIPTIONS
 from service.api.problems import PROBLEM_TYPES, errors_document
 from service.server.openapi.document import ERRORS_FILE, FILE, build_document, format_document
 from service.server.routes import OPERATIONS
@@ -41,6 +43,41 @@ def test_every_operation_has_a_summary_and_describes_its_parameters() -> None:
         for operation in operations.values():
             assert operation["summary"], operation["operationId"]
             assert all("$ref" in one or one["description"] for one in operation["parameters"])
+
+
+def test_every_field_has_a_description_of_its_own() -> None:
+    undescribed = [
+        f"{name}.{field}"
+        for name, schema in build_document()["components"]["schemas"].items()
+        for field, one in schema.get("properties", {}).items()
+        if "$ref" not in one and one.get("description", "") in {"", *TYPE_DESCRIPTIONS}
+    ]
+
+    assert undescribed == [], "describe them in service/api/answers/"
+
+
+def test_every_description_of_a_field_is_used() -> None:
+    schemas = build_document()["components"]["schemas"].values()
+    used = {one.get("description") for schema in schemas for one in schema.get("properties", {}).values()}
+
+    described = {**ROW_DESCRIPTIONS, **FIELD_DESCRIPTIONS}
+    assert [name for name, text in described.items() if text not in used] == []
+    assert ROW_DESCRIPTIONS.keys().isdisjoint(FIELD_DESCRIPTIONS)
+
+
+def test_a_status_has_one_name_in_every_answer_and_filter() -> None:
+    document = build_document()
+    fields = {name for schema in document["components"]["schemas"].values() for name in schema.get("properties", {})}
+    parameters = {
+        one["name"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for one in operation["parameters"]
+        if "name" in one
+    }
+
+    assert {"state", "vendor_state"}.isdisjoint(fields | parameters)
+    assert {"status", "vendor_status"} <= fields
 
 
 def test_an_operation_has_one_name() -> None:

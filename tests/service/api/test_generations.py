@@ -29,7 +29,7 @@ async def rebuilt(acme: TenantClient, key: str, **body: Any) -> dict[str, Any]:
     before = (await act(acme, key, "GET", "/v1/generations"))[1]["items"][-1]["generation"]
     while (begun := await act(acme, key, "POST", "/v1/generations", **body))[0] == 503:  # noqa: ASYNC110
         await asyncio.sleep(0.05)  # the rebuild before is just ending
-    assert (begun[0], begun[1]["state"], begun[1]["generation"] > before) == (202, "filling", True)
+    assert (begun[0], begun[1]["status"], begun[1]["generation"] > before) == (202, "filling", True)
     for _ in range(1_000):
         listed = (await act(acme, key, "GET", "/v1/generations"))[1]["items"]
         if listed[-1]["generation"] > before and listed[-1]["comparison"] is not None:
@@ -58,11 +58,11 @@ async def test_readers_under_load_see_no_error_and_one_whole_generation_while_ot
             assert newest["comparison"]["unexpected"] == 0
             status, promoted = await act(acme, key, "POST", f"/v1/generations/{newest['generation']}/promote")
             assert status == 200, promoted
-            assert (status, promoted["state"]) == (200, "active")
+            assert (status, promoted["status"]) == (200, "active")
             await acme.deliver(issued(f"b{round_}", 1 + round_, 1, 10))
             await acme.ask_now(ACCOUNT)
             status, back = await act(acme, key, "POST", "/v1/generations/rollback")
-            assert (status, back["state"]) == (200, "active")
+            assert (status, back["status"]) == (200, "active")
             assert (await acme.ask_now(ACCOUNT))["available"] == str(20 + 10 * round_)
         stop.set()
         await asyncio.gather(*readers)

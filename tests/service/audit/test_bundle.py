@@ -174,7 +174,7 @@ async def test_an_attestation_is_an_event_that_changes_no_view(
     first = await attest(connection, Vault(MASTER_KEY), ledger)
     second = await attest(connection, Vault(MASTER_KEY), ledger)
 
-    assert (first.position, first.stands_at, second.position) == (2, 3, 3)
+    assert (first.position, first.event_position, second.position) == (2, 3, 3)
     assert first.digests == second.digests
     assert first.trial_balance == {"points": {"available": "6", "issued": "-10", "redeemed": "4"}}
     assert await latest_attestation(connection, ledger.ledger_id, 4) == second

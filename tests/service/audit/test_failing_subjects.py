@@ -50,7 +50,7 @@ async def test_a_failure_on_one_subject_stops_no_export_bundle_attestation_or_re
         )
 
     assert lines > len(bodies)
-    assert attestation.stands_at == len(bodies) + 2
+    assert attestation.event_position == len(bodies) + 2
     assert bundle.getvalue()
     assert balances.sums()
     assert rolled.rows()

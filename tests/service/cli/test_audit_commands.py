@@ -108,7 +108,7 @@ def test_verify_takes_a_checkpoint_that_somebody_kept(acme: Ledger, tmp_path: Pa
 def test_what_is_attested_is_verified_by_replay(acme: Ledger) -> None:
     attested = acme.ask("attest", "--ledger", "acme")
 
-    assert attested["stands_at"] == attested["position"] + 1
+    assert attested["event_position"] == attested["position"] + 1
     assert attested["columns"]["lots"][:2] == ["subject", "lot_id"]
     assert {"facts", "accounts", "lots", "statement"} < set(attested["digests"])
     findings = {one["check"]: one for one in acme.ask("verify", "--replay")["ledgers"]["acme"]}

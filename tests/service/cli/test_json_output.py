@@ -171,7 +171,7 @@ def test_every_command_that_works_prints_one_document(served: Served, tmp_path: 
         if words == "terms list":
             assert told
         if words == "generations":
-            known["other_generation"] = str(min(one["generation"] for one in told if one["state"] == "retired"))
+            known["other_generation"] = str(min(one["generation"] for one in told if one["status"] == "retired"))
 
 
 @pytest.mark.parametrize("words", [one for one in leaves() if one not in NO_DATABASE])

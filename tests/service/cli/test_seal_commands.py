@@ -112,7 +112,7 @@ def test_keys_are_rotated_and_retired(data: Path) -> None:
     mail = loyalty("checkpoint", "show", "--format", "email", *place).out
     assert mail.split("Keys that signed it:\n")[1].split("\n\n")[0] == new["key"]
     assert mail.rstrip().endswith(f"Retired keys:\n{old['key']}")
-    assert [(one["key"], one["state"]) for one in pending] == [(old["key"], "signs"), (new["key"], "pending")]
+    assert [(one["key"], one["status"]) for one in pending] == [(old["key"], "signs"), (new["key"], "pending")]
     assert [one["signs_now"] for one in (old, new)] == [True, True]
     after = json.loads(loyalty("seal", "keys", "--json", *place).out)
     assert [(one["key"], one["signs_now"]) for one in after] == [(old["key"], False), (new["key"], True)]

@@ -201,7 +201,7 @@ async def test_an_erasure_names_the_merged_customers_and_is_recorded(acting: Act
 
 async def test_an_audit_bundle_is_sent_after_a_reason(acting: Acting) -> None:
     token = await acting.browser.token("/console/audit")
-    form = {"why": "yearly audit", "from": "1", "to": "2", "token": token}
+    form = {"reason": "yearly audit", "from": "1", "to": "2", "token": token}
     response = await acting.acme.client.post(
         "/console/audit/bundle", data=form, headers={**ORIGIN, **PERSON, "Cookie": acting.browser.cookie}
     )

@@ -97,7 +97,7 @@ async def test_a_month_rolls_forward_from_opening_to_closing(dsn: str) -> None:
 
         [row] = november["items"]
         assert (row["from"], row["to"], row["vintage"]) == ("2023-11-01", "2023-11-30", "2023-11")
-        assert moved(row) == {"issued": "1000", "redeemed": "200", "closing": "800", "state_available": "800"}
+        assert moved(row) == {"issued": "1000", "redeemed": "200", "closing": "800", "closing_available": "800"}
         assert [(row["vintage"], moved(row)) for row in december["items"]] == [
             ("2023-11", {"opening": "800", "redeemed": "-50", "transfers_out": "100", "lapsed": "750"}),
             (
@@ -107,7 +107,7 @@ async def test_a_month_rolls_forward_from_opening_to_closing(dsn: str) -> None:
                     "transfers_in": "100",
                     "reversed": "30",
                     "closing": "370",
-                    "state_available": "370",
+                    "closing_available": "370",
                 },
             ),
         ]
@@ -121,7 +121,7 @@ async def test_a_month_rolls_forward_from_opening_to_closing(dsn: str) -> None:
             "reversed": "30",
             "transfers_out": "100",
             "closing": "370",
-            "state_available": "370",
+            "closing_available": "370",
         }
         assert (december["ties"], december["tie_outs"]) == (
             True,
@@ -146,17 +146,17 @@ async def test_points_in_transit_debt_and_promised_points_are_states_of_their_ow
         settled = await acme.ask_now("/v1/liability", **{"from": "2023-12-01", "to": "2023-12-31", "by": "month"})
 
         [total] = done["totals"]
-        states = {name: value for name, value in total.items() if name.startswith("state_")}
+        states = {name: value for name, value in total.items() if name.startswith("closing_")}
         assert states == {
-            "state_promised": "7",
-            "state_available": "60",
-            "state_held": "0",
-            "state_in_transit": "40",
-            "state_debt": "20",
+            "closing_promised": "7",
+            "closing_available": "60",
+            "closing_held": "0",
+            "closing_in_transit": "40",
+            "closing_debt": "20",
         }
         assert total["closing"] == "40"
         assert [(row["vintage"], moved(row)) for row in settled["items"]] == [
-            ("2023-11", {"opening": "60", "closing": "60", "state_available": "60"}),
+            ("2023-11", {"opening": "60", "closing": "60", "closing_available": "60"}),
             ("2023-12", {"issued": "5", "settled": "-5"}),
             (
                 None,
@@ -164,9 +164,9 @@ async def test_points_in_transit_debt_and_promised_points_are_states_of_their_ow
                     "opening": "-20",
                     "settled": "5",
                     "closing": "-15",
-                    "state_promised": "7",
-                    "state_in_transit": "40",
-                    "state_debt": "15",
+                    "closing_promised": "7",
+                    "closing_in_transit": "40",
+                    "closing_debt": "15",
                 },
             ),
         ]
@@ -200,7 +200,7 @@ async def test_a_return_after_redemption_is_a_reversal_and_settles_from_the_next
             ("0", "150"),
             ("0", "0"),
         ]
-        assert (done["totals"][3]["state_debt"], done["totals"][4]["state_debt"]) == ("110", "0")
+        assert (done["totals"][3]["closing_debt"], done["totals"][4]["closing_debt"]) == ("110", "0")
 
 
 async def test_a_day_without_events_still_loses_lapsed_points(dsn: str) -> None:
@@ -210,7 +210,7 @@ async def test_a_day_without_events_still_loses_lapsed_points(dsn: str) -> None:
         done = await acme.ask_now("/v1/liability", **{"from": "2023-11-20", "to": "2023-11-22", "by": "day"})
 
         assert [(row["from"], moved(row)) for row in done["items"]] == [
-            ("2023-11-20", {"opening": "60", "closing": "60", "state_available": "60"}),
+            ("2023-11-20", {"opening": "60", "closing": "60", "closing_available": "60"}),
             ("2023-11-21", {"opening": "60", "lapsed": "60"}),
         ]
 

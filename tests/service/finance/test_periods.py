@@ -45,7 +45,7 @@ async def test_a_closed_month_keeps_its_figures_and_the_next_shows_what_came_lat
 
         assert await figures(acme, NOVEMBER) == closed
         assert [(row["vintage"], moved(row)) for row in closed] == [
-            ("2023-11", {"issued": "150", "redeemed": "30", "closing": "120", "state_available": "120"})
+            ("2023-11", {"issued": "150", "redeemed": "30", "closing": "120", "closing_available": "120"})
         ]
         assert [(row["vintage"], moved(row)) for row in await figures(acme, DECEMBER)] == [
             (
@@ -55,7 +55,7 @@ async def test_a_closed_month_keeps_its_figures_and_the_next_shows_what_came_lat
                     "prior_period": "-11",
                     "redeemed": "10",
                     "closing": "99",
-                    "state_available": "99",
+                    "closing_available": "99",
                 },
             )
         ]
@@ -112,8 +112,8 @@ async def test_months_are_closed_one_after_the_other_and_each_opens_with_the_clo
         assert (november["closing"], december["opening"]) == ("100", "100")
         assert (december["prior_period"], december["closing"]) == ("5", "105")
         assert [(row["vintage"], moved(row)) for row in january] == [
-            ("2023-11", {"opening": "105", "prior_period": "7", "closing": "112", "state_available": "112"}),
-            ("2024-01", {"issued": "1", "closing": "1", "state_available": "1"}),
+            ("2023-11", {"opening": "105", "prior_period": "7", "closing": "112", "closing_available": "112"}),
+            ("2024-01", {"issued": "1", "closing": "1", "closing_available": "1"}),
         ]
         assert whole == [november, december, *january]
         days = by_day["totals"]
@@ -190,17 +190,17 @@ async def test_what_came_late_is_a_prior_period_item_once_and_later_days_open_wi
         by_month = [(row["opening"], row["prior_period"], row["closing"]) for row in await figures(acme, whole)]
         assert by_month == [("0", "0", "100"), ("100", "-20", "70"), ("70", "0", "65")]
         assert [moved(row) for row in await figures(acme, JANUARY)] == [
-            {"opening": "70", "redeemed": "5", "closing": "65", "state_available": "65"}
+            {"opening": "70", "redeemed": "5", "closing": "65", "closing_available": "65"}
         ]
         middle = await figures(acme, {"from": "2023-12-10", "to": "2023-12-10"})
-        assert [moved(row) for row in middle] == [{"opening": "70", "closing": "70", "state_available": "70"}]
+        assert [moved(row) for row in middle] == [{"opening": "70", "closing": "70", "closing_available": "70"}]
         december, january = await acme.ask_now("/v1/periods/2023-12"), await acme.ask_now("/v1/periods/2024-01")
         assert [item["points"] for item in december["prior_period_items"]] == ["-20"]
         assert (january["prior_period_items"], january["totals"][0]["opening"]) == ([], "70")
 
         await close(acme, "2023-12")
         closed = await figures(acme, {"from": "2023-12-10", "to": "2023-12-10"})
-        assert [moved(row) for row in closed] == [{"opening": "70", "closing": "70", "state_available": "70"}]
+        assert [moved(row) for row in closed] == [{"opening": "70", "closing": "70", "closing_available": "70"}]
 
 
 async def test_what_came_late_counts_once_though_those_it_is_about_have_become_one(dsn: str) -> None:

@@ -94,7 +94,7 @@ async def test_a_refund_is_due_until_it_is_posted_and_is_posted_once(dsn: str) -
         [refunded] = (await acme.ask_now(f"/v1/customers/{due['customer']}"))["accounts"]
 
         assert (due["refund"], due["refund_due"], account["held"]) == ("due", done["points"], done["points"])
-        assert (status, after["refund"], after["refund_due"], after["posting"]) == (200, "posted", "0", "t-77")
+        assert (status, after["refund"], after["refund_due"], after["refund_reference"]) == (200, "posted", "0", "t-77")
         assert (refunded["held"], refunded["available"], after["contested"]) == ("0", "0", False)
         assert (again[0], named[0]) == (400, 400)
 

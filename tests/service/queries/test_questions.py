@@ -35,7 +35,7 @@ async def test_points_of_the_published_samples_are_found_by_redemption_bill_acco
         redemption = await acme.ask_now("/v1/redemptions/xMQy8y")
         unknown = await acme.ask_now("/v1/redemptions/CgDAgY")
         assert picked(redemption, "points", "value", "ratio", "bill_number") == ("1500", "750", "0.5", "SA8269614")
-        assert picked(redemption, "reversal", "of_group", "has_notes") == ("none", False, False)
+        assert picked(redemption, "reversal", "by_group", "has_notes") == ("none", False, False)
         assert picked(unknown, "points", "reversed", "reversal") == (None, "300", "unknown")
 
         bill = await acme.ask_now("/v1/bills/150956_1683874799412/points")
@@ -144,10 +144,10 @@ async def test_requests_orders_and_records_of_the_published_samples_show_their_d
         assert [picked(one, "redemptions_left", "discount_limit") for one in reward["items"]] == [(1, "100")]
 
         records = (await acme.ask_now("/v1/redemption-records", record="642babcd3ebd250008455701"))["items"]
-        assert [one["of"] for one in records] == ["coupon", "promotion"]
-        [record] = (await acme.ask_now("/v1/redemption-records", record="642babcd3ebd250008455701", of="coupon"))[
-            "items"
-        ]
+        assert [one["record_type"] for one in records] == ["coupon", "promotion"]
+        [record] = (
+            await acme.ask_now("/v1/redemption-records", record="642babcd3ebd250008455701", record_type="coupon")
+        )["items"]
         assert record["id"] == records[0]["id"]
 
 
@@ -180,7 +180,7 @@ async def test_a_redemption_of_a_group_with_notes_is_partly_then_fully_given_bac
         fully = await acme.ask_now("/v1/redemptions/xMQy8y")
         before = await acme.ask_now("/v1/redemptions/xMQy8y", as_of_position="2")
 
-        assert picked(partly, "reversed", "reversal", "of_group", "has_notes") == ("500", "partly", True, True)
+        assert picked(partly, "reversed", "reversal", "by_group", "has_notes") == ("500", "partly", True, True)
         assert picked(fully, "reversed", "reversal") == ("1500", "fully")
         assert {**before, "events_behind": 0} == partly
         listed = (await acme.ask_now("/v1/redemptions", customer="161943766", reversed="true"))["items"]

@@ -26,7 +26,7 @@ NO_FLAGS = {
     ("programmes", "existing_lots"),
     ("promises", "external"),
     ("redemptions", "has_notes"),
-    ("redemptions", "of_group"),
+    ("redemptions", "by_group"),
     ("reward_versions", "enabled"),
     ("rewards", "enabled"),
     ("statement", "repeated"),  # a line that repeats a change, and moves no points

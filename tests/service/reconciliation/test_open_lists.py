@@ -262,7 +262,7 @@ async def test_a_reward_that_was_rolled_back_waits_for_the_reversal_of_its_redem
 
         [item] = await listed(acme, "rewards")
 
-        assert chosen(item, "state", "debit") == ("rolled_back", "voucherify:-:r_20a1c3d0e0f0a001")
+        assert chosen(item, "status", "points_redemption") == ("rolled_back", "voucherify:-:r_20a1c3d0e0f0a001")
 
 
 async def test_requests_approved_without_their_effect(dsn: str) -> None:

@@ -125,6 +125,7 @@ REWARDS_TABLE = Table(
     {
         "programme": "(ledger_id, programme, subject)",
         "reward_type": "(ledger_id, reward_type, subject)",
+        "enabled": "(ledger_id, subject) WHERE enabled IS TRUE",
         "flagged": "(ledger_id, subject) WHERE incomplete",
         "differ": "(ledger_id, subject) WHERE claim_differs",
     },

@@ -49,6 +49,8 @@ class SqlType(NamedTuple):
 STATE_ONLY = object()
 StateOnly = Annotated[T, STATE_ONLY]
 
+SORT_PREFIX = "sort_"
+
 Identifier = Annotated[str, SqlType('text COLLATE "C"')]  # an id: compared and sorted by bytes
 Position = Annotated[int, SqlType("bigint"), "position of an event in the ledger"]
 PreviousOwners = Annotated[list[str] | None, "previous owners; null if there are none"]  # see field_updates.py
@@ -70,11 +72,15 @@ class Table:
 
     A column with a position is named "position" or ends in "_position". Digests leave these columns out, because only
     positions depend on the order of arrival. A column `customer` is indexed, and so are previous owners.
+
+    A sort key is a bigint in the order of a number. Its name begins with SORT_PREFIX, and no answer shows it. Under
+    row-level security an index cannot be searched for a numeric: its comparison might reveal hidden rows by an error.
     """
 
     name: str
     row: type  # see above
     indexes: Mapping[str, str] = field(default_factory=dict)  # name -> SQL after CREATE INDEX <table>_<name> ON <table>
+    sort_keys: Mapping[str, str] = field(default_factory=dict)  # name -> SQL, of columns that PostgreSQL computes
     key: tuple[str, ...] = ()  # columns that identify a row within its subject
     unique_key: bool = False  # the key identifies a row within its ledger; the subject is indexed
     append_only: bool = False  # rows are only added, at least one for each fact, and come from `take_rows`
@@ -90,6 +96,7 @@ class Table:
         columns = ["ledger_id int NOT NULL", 'subject text COLLATE "C" NOT NULL']
         for column in columns_of(self.row):
             columns.append(f'"{column.name}" {column.sql_type}{"" if column.nullable else " NOT NULL"}')
+        columns += (f"{name} bigint GENERATED ALWAYS AS ({sql}) STORED" for name, sql in self.sort_keys.items())
         return f"CREATE TABLE {self.name} ({', '.join(columns)})"
 
     @property
@@ -107,6 +114,11 @@ class Table:
             f"ALTER TABLE {self.name} ADD PRIMARY KEY ({key})",
             *(f"CREATE INDEX {self.name}_{name} ON {self.name} {definition}" for name, definition in indexes.items()),
         )
+
+
+def sort_key_of(number: str) -> str:
+    """Return SQL of a bigint in the order of a number: in steps of 0.0001, within 900 trillions."""
+    return f"floor(greatest(least({number}, 900000000000000), -900000000000000) * 10000)::bigint"
 
 
 @cache

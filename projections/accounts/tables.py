@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, NamedTuple
 
 from projections.accounts.account import Adjustment, ExpiryReminder, Lot, PendingPromise
-from projections.tables import Identifier, Position, Table
+from projections.tables import Identifier, Position, Table, sort_key_of
 
 
 class AccountRow(NamedTuple):
@@ -62,13 +62,14 @@ ACCOUNTS = Table(
         "unit": "(ledger_id, unit, account_id)",
         "described": "(ledger_id, programme, last_position)",
         "card_code": "(ledger_id, card_code, account_id) WHERE card_code IS NOT NULL",
-        "available": "(ledger_id, available, account_id)",
+        "available": "(ledger_id, sort_available, account_id)",
         "changed": "(ledger_id, last_position, account_id)",
         "debt": "(ledger_id, account_id) WHERE debt > 0",
         "drift": "(ledger_id, account_id) WHERE drift <> 0 OR missing <> 0",
         "flagged": "(ledger_id, account_id) WHERE incomplete OR contested",
         "expired_early": "(ledger_id, account_id) WHERE expired_early > 0",
     },
+    sort_keys={"sort_available": sort_key_of("available")},
     key=("account_id",),
     unique_key=True,
 )

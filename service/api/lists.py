@@ -1,6 +1,6 @@
-"""Lists of rows: one handler for every list of `service/queries/list_catalogue.py`, as pages, CSV or NDJSON."""
+"""Lists of rows: one handler for every list of `service/queries/listing/list_catalogue.py`, as pages, CSV or NDJSON."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -36,8 +36,8 @@ from service.formatting import encode_cursor, invalid_cursor
 from service.queries.as_of_query import AsOfQuery, parse_at
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
-from service.queries.list_catalogue import LISTS
-from service.queries.lists import (
+from service.queries.listing.list_catalogue import LISTS
+from service.queries.listing.lists import (
     Filter,
     Key,
     ListOrder,
@@ -45,7 +45,7 @@ from service.queries.lists import (
     RowList,
     resolve_references,
 )
-from service.queries.past_lists import PAST, count_list_items, read_list_page
+from service.queries.listing.past_lists import PAST, count_list_items, read_list_page
 from service.queries.subjects import load_time_zones
 
 ITEM_TYPES = {"accounts": Account, "lots": ListedLot, "promises": Promise, "redemptions": Redemption}
@@ -102,7 +102,7 @@ def choose_order(row_list: RowList, values: dict[str, Any], wanted: str | None, 
 
 def encode_key(order: ListOrder, key: Key) -> str:
     """Return the cursor of a key."""
-    return encode_cursor(order.name, *(str(part) if isinstance(part, Decimal) else part for part in key))
+    return encode_cursor(order.name, *key)
 
 
 def parse_key(order: ListOrder, cursor: list[Any] | None) -> Key | None:
@@ -112,17 +112,9 @@ def parse_key(order: ListOrder, cursor: list[Any] | None) -> Key | None:
     name, *parts = cursor if cursor else [None]
     if name != order.name or len(parts) != len(order.types):
         raise invalid_cursor()
-    key = []
-    for part, kind in zip(parts, order.types, strict=True):
-        if kind is Decimal:
-            try:
-                part = Decimal(part) if isinstance(part, str) else None
-            except InvalidOperation:
-                part = None
-        if not isinstance(part, kind) or isinstance(part, bool):
-            raise invalid_cursor()
-        key.append(part)
-    return tuple(key)
+    if [*map(type, parts)] != [*order.types] or any(isinstance(part, int) and abs(part) >= 2**63 for part in parts):
+        raise invalid_cursor()
+    return tuple(parts)
 
 
 def _parse_points(given: str | None, name: str) -> Decimal | None:

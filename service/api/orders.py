@@ -18,8 +18,8 @@ from service.formatting import decode_cursor
 from service.operations.refund import plan_refund, post_refund
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
-from service.queries.lists import resolve_references
-from service.queries.orders import (
+from service.queries.listing.lists import resolve_references
+from service.queries.listing.orders import (
     FILTERS,
     count_known_orders,
     count_orders,

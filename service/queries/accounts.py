@@ -20,7 +20,7 @@ from projections.queries.as_of import AsOf, KnownSubject, fold_known, load_known
 from projections.queries.holder_history import LotHistory, lapse_lines
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
-from service.queries.lists import ListRequest, RowList
+from service.queries.listing.lists import ListRequest, RowList
 from service.queries.references import expand_reference, require_single
 from service.queries.subjects import row_json
 

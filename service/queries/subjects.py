@@ -18,6 +18,7 @@ from projections.queries.as_of import EVERYTHING, KnownSubject, fold_known, load
 from projections.queries.explain import RowStep, UnfoldableStep, row_steps, rule_named
 from projections.queries.policies_as_of import resolve_as_of
 from projections.queries.validity_ends import EXPIRED, TimeZones, ended_statuses, row_as_at
+from projections.tables import SORT_PREFIX
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.explain_steps import StepPage, cause_json, fact_json, load_step_events, unfoldable_json
@@ -77,8 +78,8 @@ async def subjects_of_customer(query: QueryContext, projection: Projection, cust
 
 
 def row_json(row: Any) -> dict[str, Any]:
-    """Return a row as JSON: without the ledger's number, and with the subject as `id`."""
-    columns = dict(row)
+    """Return a row as JSON: without the ledger's number and sort keys, and with the subject as `id`."""
+    columns = {name: value for name, value in row.items() if not name.startswith(SORT_PREFIX)}
     del columns["ledger_id"]
     return {"id": columns.pop("subject"), **columns}
 

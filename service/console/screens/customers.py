@@ -17,7 +17,7 @@ from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.customers import find_survivor, load_customer
 from service.queries.freshness import freshness
-from service.queries.list_catalogue import LISTS
+from service.queries.listing.list_catalogue import LISTS
 from service.queries.references import expand_reference
 from service.queries.subjects import ROWS_MAX
 

@@ -14,9 +14,9 @@ from service.console.tables import PageColumn, PageTable
 from service.console.times import TIMES, parse_times, stated_times, with_zone
 from service.formatting import decode_cursor
 from service.queries.freshness import freshness
-from service.queries.list_catalogue import LISTS
-from service.queries.lists import Filter, RowList
-from service.queries.past_lists import read_list_page
+from service.queries.listing.list_catalogue import LISTS
+from service.queries.listing.lists import Filter, RowList
+from service.queries.listing.past_lists import read_list_page
 
 ROWS_PER_PAGE = 50
 ROWS_PER_FILE = 1_000

@@ -7,8 +7,8 @@ from projections.programme_terms import NO_TERMS
 from projections.queries.validity_ends import TimeZones
 from service.queries.accounts import show_accounts
 from service.queries.context import QueryContext
-from service.queries.list_catalogue import ACCOUNT_LIST, OF_HOLDER
-from service.queries.lists import ListRequest
+from service.queries.listing.list_catalogue import ACCOUNT_LIST, OF_HOLDER
+from service.queries.listing.lists import ListRequest
 from service.queries.references import expand_reference, require_single
 
 GROUP = "group~"  # begins the id of a group in references

@@ -14,8 +14,8 @@ from projections.engine.programme_terms import read_terms
 from projections.queries.as_of import AsOf
 from projections.queries.validity_ends import TimeZones
 from service.queries.context import QueryContext
-from service.queries.list_catalogue import ACCOUNT_LIST, LISTS
-from service.queries.lists import (
+from service.queries.listing.list_catalogue import ACCOUNT_LIST, LISTS
+from service.queries.listing.lists import (
     Filter,
     ListOrder,
     ListRequest,
@@ -23,7 +23,7 @@ from service.queries.lists import (
     read_all,
     resolve_references,
 )
-from service.queries.past_lists import count_list_items, read_list_page, read_past
+from service.queries.listing.past_lists import count_list_items, read_list_page, read_past
 from service.settings import Settings
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import issued, merged, redeemed, samples

@@ -34,12 +34,15 @@ ShowKnown = Callable[["RowList", KnownSubject, "ListRequest"], list[Json]]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One filter of a list. `condition` has `{}` where the value stands. A flag has no value in its condition."""
+    """One filter of a list. A condition has `{}` where the value stands. A flag has no value in its condition.
+
+    Several conditions are alternatives. Each has an index of its own.
+    """
 
     name: str
     kind: FilterKind
     description: str
-    condition: str
+    condition: str | tuple[str, ...]
     test: Test
     exact: bool = True  # the condition alone decides
     order: str | None = None  # the order of the index that serves the filter
@@ -97,9 +100,9 @@ async def read_page(
 ) -> ListPage:
     """Return up to `limit` items after a key. It reads at most CANDIDATES_MAX rows."""
     items: list[Json] = []
-    examined = 0
+    examined, read_size = 0, min(CANDIDATES_PER_READ, limit + 1)
     while True:
-        rows = await _fetch(query, row_list, asked, after, min(CANDIDATES_PER_READ, limit + 1))
+        rows = await _fetch(query, row_list, asked, after, read_size)
         shown = await (row_list.show or partial(show_rows, table=row_list.table.name))(query, rows, asked)
         for row, item in zip(rows, shown, strict=True):
             if matches(row_list, item, asked.values):
@@ -108,10 +111,11 @@ async def read_page(
                 items.append(item)
             after = tuple(row[column] for column in asked.order.columns)
         examined += len(rows)
-        if len(rows) < min(CANDIDATES_PER_READ, limit + 1):
+        if len(rows) < read_size:
             return ListPage(items, None)
         if examined >= CANDIDATES_MAX:
             return ListPage(items, after)
+        read_size = CANDIDATES_PER_READ  # few rows match
 
 
 async def count_items(query: QueryContext, row_list: RowList, asked: ListRequest) -> int:
@@ -168,32 +172,60 @@ async def resolve_references(
 async def _fetch(
     query: QueryContext, row_list: RowList, asked: ListRequest, after: Key | None, limit: int
 ) -> Sequence[Any]:
-    conditions, arguments = conditions_of(row_list.filters, asked.values)
+    alternatives, arguments = alternatives_of(row_list.filters, asked.values)
     columns = ", ".join(asked.order.columns)
+    following = ""
     if after is not None:
         places = ", ".join(f"${len(arguments) + 2 + number}" for number in range(len(after)))
-        conditions += f" AND ({columns}) > ({places})"
+        following = f" AND ({columns}) > ({places})"
         arguments += after
-    sql = (
-        f"SELECT * FROM {row_list.table.name} WHERE ledger_id = $1 AND {conditions} "  # noqa: S608
+    reads = [
+        f"SELECT * FROM {row_list.table.name} WHERE ledger_id = $1 AND {one}{following} "  # noqa: S608
         f"ORDER BY {columns} LIMIT {limit}"
-    )
+        for one in alternatives
+    ]
+    sql = reads[0]
+    if len(reads) > 1:
+        both = " UNION ALL ".join(f"({read})" for read in reads)
+        sql = f"SELECT * FROM ({both}) found ORDER BY {columns} LIMIT {limit}"  # noqa: S608
     return await fetch_planned(query.connection, sql, query.ledger.ledger_id, *arguments)
 
 
 def conditions_of(filters: Sequence[Filter], values: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """Return the conditions of the given filters, and their arguments from $2 on."""
+    """Return the conditions of the given filters as one, and their arguments from $2 on."""
+    alternatives, arguments = alternatives_of(filters, values)
+    return f"({' OR '.join(alternatives)})", arguments
+
+
+def alternatives_of(filters: Sequence[Filter], values: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
+    """Return conditions of which a row meets at most one, and their arguments from $2 on.
+
+    Each alternative of the first filter that has some is a condition. PostgreSQL reads each in the order of an index,
+    which it would not do for an OR.
+    """
     conditions, arguments = ["true"], list[Any]()
+    split: list[str] = []
     for one in filters:
         if one.name not in values:
             continue
         value = values[one.name]
-        if one.kind == "flag":
-            conditions.append(one.condition if value else f"NOT ({one.condition})")
-        else:
+        place = f"${len(arguments) + 2}"
+        parts = [part.replace("{}", place) for part in _parts(one)]
+        if one.kind != "flag":
             arguments.append(value)
-            conditions.append(one.condition.replace("{}", f"${len(arguments) + 1}"))
-    return " AND ".join(conditions), arguments
+        if len(parts) > 1 and not split:
+            split = parts
+            continue
+        whole = parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"
+        conditions.append(f"NOT ({whole})" if one.kind == "flag" and not value else whole)
+    if not split:
+        return [" AND ".join(conditions)], arguments
+    others = [[f"({earlier}) IS NOT TRUE" for earlier in split[:number]] for number in range(len(split))]
+    return [" AND ".join([*conditions, part, *other]) for part, other in zip(split, others, strict=True)], arguments
+
+
+def _parts(one: Filter) -> tuple[str, ...]:
+    return (one.condition,) if isinstance(one.condition, str) else one.condition
 
 
 def equals(name: str, description: str, *, column: str | None = None) -> Filter:
@@ -205,10 +237,8 @@ def equals(name: str, description: str, *, column: str | None = None) -> Filter:
 def refers(name: str, description: str, *columns: str) -> Filter:
     """Define a filter by a reference in one of some columns. A bare id is enough."""
     of = columns or (name,)
-    condition = " OR ".join(f"{column} = ANY ({{}}::text[])" for column in of)
-    return Filter(
-        name, "reference", description, f"({condition})", lambda row, refs: any(row[one] in refs for one in of)
-    )
+    conditions = tuple(f"{column} = ANY ({{}}::text[])" for column in of)
+    return Filter(name, "reference", description, conditions, lambda row, refs: any(row[one] in refs for one in of))
 
 
 def flagged(name: str, description: str, condition: str, test: Callable[[Mapping[str, Any]], bool]) -> Filter:
@@ -216,21 +246,23 @@ def flagged(name: str, description: str, condition: str, test: Callable[[Mapping
     return Filter(name, "flag", description, condition, lambda row, value: test(row) is value)
 
 
-def status_is(description: str, open_statuses: Sequence[str], *ends: str) -> Filter:
-    """Define a filter by a status that becomes "expired" by itself, at the end in one of the columns `ends`."""
+def status_is(description: str, open_statuses: Sequence[str], **ends: str) -> Filter:
+    """Define a filter by a status that becomes "expired" by itself. `ends` are the columns with the end, by type."""
     listed = ", ".join(f"'{status}'" for status in open_statuses)
-    ended = " OR ".join(f"{column} < now() + interval '2 days'" for column in ends) or "true"
-    running = "".join(f" AND ({column} IS NULL OR {column} > now() - interval '2 days')" for column in ends)
-    condition = (
-        f"(status = {{}}::text AND (status NOT IN ({listed}) OR (true{running})) "
-        f"OR {{}}::text = 'expired' AND status IN ({listed}) AND ({ended}))"
+    ended = " OR ".join(f"{name} < (now() + interval '2 days')::{kind}" for name, kind in ends.items()) or "true"
+    running = "".join(
+        f" AND ({name} IS NULL OR {name} > (now() - interval '2 days')::{kind})" for name, kind in ends.items()
     )
-    return Filter("status", "text", description, condition, lambda row, value: row["status"] == value, exact=False)
+    conditions = (
+        f"status = {{}}::text AND (status NOT IN ({listed}) OR (true{running}))",
+        f"{{}}::text = 'expired' AND status IN ({listed}) AND ({ended})",
+    )
+    return Filter("status", "text", description, conditions, lambda row, value: row["status"] == value, exact=False)
 
 
-def expires_before(*ends: str) -> Filter:
-    """Define a filter by the end of a validity. `ends` are the columns with the end, a time or a day."""
-    condition = " OR ".join(f"{column} < {{}}::timestamptz + interval '2 days'" for column in ends)
+def expires_before(**ends: str) -> Filter:
+    """Define a filter by the end of a validity. `ends` are the columns with the end, by type: a time or a day."""
+    condition = " OR ".join(f"{name} < ({{}}::timestamptz + interval '2 days')::{kind}" for name, kind in ends.items())
     return Filter(
         "expires_before",
         "time",

@@ -1,7 +1,6 @@
 """All lists of rows. A new list is one value here; its path, parameters, SQL and description follow from it."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ from projections.requests import REQUESTS
 from projections.reward_redemptions import REWARD_REDEMPTIONS
 from projections.rewards import REWARDS
 from projections.streaks import STREAKS
+from projections.tables import sort_key_of
 from projections.tiers import TIERS
 from projections.transfers import TRANSFERS
 from service.queries.accounts import (
@@ -31,7 +31,7 @@ from service.queries.accounts import (
     show_known_account_parts,
     show_known_accounts,
 )
-from service.queries.lists import (
+from service.queries.listing.lists import (
     Filter,
     ListOrder,
     RowList,
@@ -90,7 +90,7 @@ ACCOUNT_LIST = RowList(
             "available_min",
             "points",
             "Only accounts with at least these points available.",
-            "available >= {}::numeric",
+            f"sort_available >= {sort_key_of('{}::numeric')} AND available >= {{}}::numeric",
             lambda account, points: account["available"] >= points,
             exact=False,
             order="available",
@@ -123,7 +123,7 @@ ACCOUNT_LIST = RowList(
     ),
     (
         ListOrder("id", ("account_id",), (str,)),
-        ListOrder("available", ("available", "account_id"), (Decimal, str)),
+        ListOrder("available", ("sort_available", "account_id"), (int, str)),
         ListOrder("changed", ("last_position", "account_id"), (int, str)),
     ),
     show=show_accounts,
@@ -201,13 +201,13 @@ LISTS: tuple[RowList, ...] = (
         status_is(
             "Only coupons of this status: issued, partly_redeemed, redeemed, expired.",
             ("issued", "partly_redeemed"),
-            "valid_until",
-            "valid_through",
+            valid_until="timestamptz",
+            valid_through="date",
         ),
         equals("series", "Only coupons of this series."),
         equals("code", "Only the coupons with this code."),
         CUSTOMER,
-        expires_before("valid_until", "valid_through"),
+        expires_before(valid_until="timestamptz", valid_through="date"),
     ),
     _list(
         ORDER_ITEMS,
@@ -229,12 +229,12 @@ LISTS: tuple[RowList, ...] = (
             "tier",
             "text",
             "Only memberships in this tier.",
-            "(tier = {}::text OR announced_tier = {}::text)",
+            ("tier = {}::text", "announced_tier = {}::text"),
             lambda one, tier: one["tier"] == tier,
             exact=False,
         ),
         CUSTOMER,
-        expires_before("until", "announced_until"),
+        expires_before(until="date", announced_until="date"),
     ),
     _list(
         TRANSFERS,

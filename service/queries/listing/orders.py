@@ -16,7 +16,7 @@ from projections.order_items import ORDER_ITEMS
 from projections.queries.as_of import AsOf, load_known
 from projections.queries.policies_as_of import resolve_as_of
 from service.queries.context import QueryContext
-from service.queries.lists import Json, Key, ListPage, conditions_of, equals, refers
+from service.queries.listing.lists import Json, Key, ListPage, conditions_of, equals, refers
 from service.queries.subjects import fold_first_row
 
 FILTERS = (

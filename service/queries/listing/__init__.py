@@ -1,0 +1,1 @@
+"""Lists of rows and of orders: their filters, orders, pages and totals."""

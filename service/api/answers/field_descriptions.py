@@ -249,6 +249,8 @@ FIELD_DESCRIPTIONS: Mapping[str, str] = {
     "events_per_request": "The most messages in one request.",
     "notice_days": "The days before the end at which notice is given.",
     "deleted": "True: the endpoint is removed.",
+    "replaced": "True: the credentials are replaced.",
+    "secret": "The secret that signs messages. It is shown only once. Null if the kind of endpoint has none.",
     "first_id": "The id of the first message of the request.",
     "last_id": "The id of the last message of the request.",
     "message_id": "The header `webhook-id` of the request.",

@@ -128,6 +128,7 @@ def endpoint_json(endpoint: Endpoint, state: DeliveryState, last: int) -> dict[s
         "kinds": endpoint.kinds,
         "events_per_request": endpoint.events_per_request,
         "notice_days": endpoint.notice_days,
+        "corrections": endpoint.corrections,
         "live_secrets": len(endpoint.signing_secrets),
         "created_at": endpoint.created_at,
         "status": status,

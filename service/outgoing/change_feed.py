@@ -7,9 +7,12 @@ How it works:
 3. Some events change more than the facts they bring: a merge, a conflict, a policy, terms. Such an event is a range of
    its own, and the rows are folded as known before it and after it (projections/queries/as_of.py).
 
-Both ways give the rows as known at a position, which never change. So the borders of ranges change no message.
+4. New terms of a programme may change every account of its organisation. Those are folded some hundreds at a time.
+
+All ways give the rows as known at a position, which never change. So the borders of ranges change no message.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
@@ -23,13 +26,24 @@ from projections.engine.programme_terms import load_terms
 from projections.programme_terms import Terms
 from projections.queries.as_of import AsOf, group_by_root, load_known, load_related_facts
 from service.formatting import encode_json
-from service.outgoing.messages import CHANGES, FeedCursor, Message, sequence_of
+from service.outgoing.messages import CHANGES, ORDINALS_PER_GROUP, TERMS, FeedCursor, Message, sequence_of
 from service.outgoing.watched_rows import WATCHES, Rows, Watch, rows_by_key
 
 TERMS_SUBJECTS = "programme"
 ORDINALS_PER_TYPE = 30_000
+SUBJECTS_PER_READ = 500  # of those that new terms may change
+CHANGES_BY_TERMS_MAX = ORDINALS_PER_GROUP - 1  # of one event; further ones are not announced
 
 RECORDED_TIMES = "SELECT position, recorded_at FROM ledger.events WHERE ledger_id = $1 AND position = ANY ($2)"
+
+# Read from the facts, not from the rows: accounts may have been merged since.
+SUBJECTS_OF_ORGANISATION = """
+    SELECT DISTINCT subject FROM facts
+     WHERE ledger_id = $1 AND subject_kind = $2 AND subject > $3 AND subject < $4 AND position < $5
+     ORDER BY subject LIMIT $6
+"""
+
+_log = logging.getLogger(__name__)
 
 
 class FeedRange(NamedTuple):
@@ -57,6 +71,7 @@ class AnnouncedChange(NamedTuple):
     watch: Watch
     key: str
     data: dict[str, Any]
+    group: int = CHANGES  # of its sequence
 
 
 async def read_changes(
@@ -72,6 +87,10 @@ async def read_changes(
     for first, last in _ranges(feed_range.after, feed_range.upto, special):
         facts = [one for one in touched if first <= one.position <= last]
         for watch in watches:
+            programmes = {one.subject: one.kind for one in facts if one.subject_kind == TERMS_SUBJECTS}
+            if first == last and programmes and watch.projection.attach_terms is not None:
+                changes += await _compare_terms(connection, ledger_id, watch, first, programmes)
+                continue
             by_position = _subjects_by_position(watch.projection, facts)
             if not by_position:
                 continue
@@ -123,6 +142,27 @@ async def _compare_known(
             rows.update(rows_by_key(watch, known.root, folded.rows))
             facts += [one for one in known.facts if one.occurrence.position == position]
     return list(_differences(watch, position, rows_before, rows, facts))
+
+
+async def _compare_terms(
+    connection: Connection, ledger_id: int, watch: Watch, position: int, programmes: Mapping[str, str]
+) -> list[AnnouncedChange]:
+    """Compare the rows of all subjects that new terms may concern. `programmes` maps each to the kind of the fact."""
+    changes: list[AnnouncedChange] = []
+    organisations = {programme.rpartition(":")[0]: kind for programme, kind in programmes.items()}
+    for organisation, kind in sorted(organisations.items()):
+        last, beyond = f"{organisation}:", f"{organisation};"
+        while len(changes) < CHANGES_BY_TERMS_MAX:
+            asked = (ledger_id, watch.projection.subject, last, beyond, position, SUBJECTS_PER_READ)
+            subjects = [row["subject"] for row in await connection.fetch(SUBJECTS_OF_ORGANISATION, *asked)]
+            if not subjects:
+                break
+            last = subjects[-1]
+            found = await _compare_known(connection, ledger_id, watch, {position: {*subjects}}, position - 1)
+            changes += [one._replace(data={**one.data, "reason": kind}, group=TERMS) for one in found]
+    if len(changes) > CHANGES_BY_TERMS_MAX:
+        _log.warning("position %s changes more than %s balances; others are not announced", position, len(changes))
+    return changes[:CHANGES_BY_TERMS_MAX]
 
 
 async def _compare_in_order(
@@ -193,13 +233,14 @@ async def _messages(connection: Connection, ledger_id: int, changes: Sequence[An
 
 
 def _message(change: AnnouncedChange, type_number: int, number: int, at: datetime) -> Message:
-    position, watch, key, data = change
+    position, watch, key, data, group = change
+    ordinal = number if group == TERMS else type_number * ORDINALS_PER_TYPE + number
     return Message(
         FeedCursor(position),
         f"{position}/{watch.type}/{key}",
         watch.type,
         f"{watch.projection.subject}/{key}",
         at,
-        sequence_of(position, CHANGES, type_number * ORDINALS_PER_TYPE + number),
+        sequence_of(position, group, ordinal),
         encode_json({"position": position, **data}).strip(),
     )

@@ -17,6 +17,7 @@ from ledger.database import Connection
 from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import Ledger
 from ledger.store.row_macs import endpoint_context, mac_of
+from service.outgoing.corrections import GENERATION, PREFIX
 from service.outgoing.endpoints import (
     CREATE_ENDPOINT,
     DELETE_ENDPOINT,
@@ -25,6 +26,7 @@ from service.outgoing.endpoints import (
     enable_endpoint,
     find_endpoint,
     list_endpoints,
+    stored_types,
 )
 
 MOVED = "moved"  # the reason of an endpoint that waits for the end of a move
@@ -36,7 +38,11 @@ INSERT_CURSOR = f"""
     INSERT INTO outgoing.cursors (ledger_id, endpoint_id, {CURSOR_COLUMNS}, stop_reason)
     VALUES ($1, $2, $3, $4, $5, $6, $7)
 """  # noqa: S608
-READ_NOTICES = "SELECT type, subject, due_at FROM outgoing.notices WHERE ledger_id = $1 AND endpoint_id = $2"
+# Generations of the other installation have other names.
+READ_NOTICES = """
+    SELECT type, subject, due_at FROM outgoing.notices
+     WHERE ledger_id = $1 AND endpoint_id = $2 AND type <> $3 AND subject NOT LIKE $4
+"""
 INSERT_NOTICE = """
     INSERT INTO outgoing.notices (ledger_id, endpoint_id, type, subject, due_at) VALUES ($1, $2, $3, $4, $5)
 """
@@ -75,7 +81,7 @@ async def _copy_endpoint(
         "ledger_id": copy.ledger_id,
         "endpoint_id": endpoint.endpoint_id,
         "url": endpoint.url,
-        "types": list(endpoint.types),
+        "types": stored_types(endpoint.types, corrections=endpoint.corrections),
         "kinds": list(endpoint.kinds),
         "events_per_request": endpoint.events_per_request,
         "notice_days": endpoint.notice_days,
@@ -88,5 +94,5 @@ async def _copy_endpoint(
     *cursor, stop_reason = await source.fetchrow(READ_CURSOR, *ids)
     reason = MOVED if endpoint.disabled_at is None else stop_reason
     await target.execute(INSERT_CURSOR, *copied_ids, *cursor, reason)
-    notices = await source.fetch(READ_NOTICES, *ids)
+    notices = await source.fetch(READ_NOTICES, *ids, GENERATION, f"{PREFIX}%")
     await target.executemany(INSERT_NOTICE, [(*copied_ids, *notice) for notice in notices])

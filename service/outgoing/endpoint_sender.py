@@ -25,6 +25,7 @@ from ledger.database import CONNECTION_LOST, Connection
 from ledger.failures import describe_failure
 from ledger.privacy.encryption import MasterKey
 from service.outgoing.addresses import Destinations
+from service.outgoing.corrections import CorrectionProgress, read_corrections, read_generations, set_announced
 from service.outgoing.delivery_state import Attempt, DeliveryState, StateChanged, log_attempt, move_cursor, read_states
 from service.outgoing.endpoints import Endpoint, disable_endpoint
 from service.outgoing.fact_feed import FeedPage, read_page
@@ -80,6 +81,8 @@ class EndpointSender:
         self._batch: Batch | None = None  # sent again until it is accepted
         self._written_at = 0.0
         self._notices: deque[Notice] = deque()
+        self._corrections: deque[Notice] = deque()
+        self._correcting: CorrectionProgress | None = None  # None if no corrections are to be read
         self._noticed_at = -math.inf if has_notices(endpoint) else math.inf  # monotonic time of the last look
 
     def wake(self) -> None:
@@ -107,7 +110,11 @@ class EndpointSender:
         try:
             while True:
                 await self._wait_for_retry()
-                batch = self._batch or await self._take_notices() or await self._take_batch()
+                batch = self._batch or await self._take_corrections()
+                if batch is None and self._correcting is None:
+                    batch = await self._take_notices() or await self._take_batch()
+                if batch is None and self._correcting is not None:
+                    continue
                 if batch is None:
                     await self._wait_for_events()
                 elif not await self._send(batch):
@@ -118,6 +125,8 @@ class EndpointSender:
     def _forget_page(self) -> None:
         self._pending.clear()
         self._notices.clear()
+        self._corrections.clear()
+        self._correcting = None
         self._batch = None
         if self._next_page is not None:
             self._next_page.cancel()
@@ -141,6 +150,44 @@ class EndpointSender:
             await asyncio.wait_for(self._woken.wait(), IDLE_SECONDS)
         except TimeoutError:
             return
+
+    async def _take_corrections(self) -> Batch | None:
+        """Return the next corrections, if another generation was promoted. Pages that were read before are forgotten.
+
+        While `_correcting` is not None, there may be more.
+        """
+        if not self.endpoint.corrections:
+            return None
+        if not self._corrections:
+            await self._read_corrections()
+        if not self._corrections:
+            return None
+        count = min(len(self._corrections), self.endpoint.events_per_request)
+        notices = [self._corrections.popleft() for _ in range(count)]
+        self._batch = Batch([one.message for one in notices], None, notices)
+        return self._batch
+
+    async def _read_corrections(self) -> None:
+        assert self._state is not None
+        async with self._context.read(self.endpoint.ledger.ledger_id) as connection:
+            generations = await read_generations(connection, self.endpoint)
+            if generations.is_announced or generations.entered != generations.active:
+                return
+            if self._correcting is None:
+                self._forget_page()
+                self._read_upto = self._state.cursor
+                self._correcting = CorrectionProgress()
+            following = None
+            if generations.announced is not None:
+                known = self._state.cursor.position
+                notices, following = await read_corrections(
+                    connection, self.endpoint, generations, known, self._correcting
+                )
+                self._corrections.extend(notices)
+        self._correcting = following
+        if following is None:
+            async with self._context.write() as connection:
+                await set_announced(connection, self.endpoint, generations.active)
 
     async def _take_notices(self) -> Batch | None:
         """Return the next notices. They are read every NOTICE_SECONDS, and again until none is left.
@@ -190,6 +237,8 @@ class EndpointSender:
 
     async def _read(self) -> FeedPage:
         async with self._context.read(self.endpoint.ledger.ledger_id) as connection:
+            if self.endpoint.corrections and not (await read_generations(connection, self.endpoint)).is_announced:
+                return FeedPage((), self._read_upto)  # corrections come first
             return await read_page(connection, self.endpoint, self._read_upto)
 
     async def _send(self, batch: Batch) -> bool:

@@ -5,7 +5,7 @@ A row that was made or changed by SQL alone gets no messages. So access to the d
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ EVENTS_PER_REQUEST_DEFAULT = 100
 EVENTS_PER_REQUEST_MAX = 1_000
 NOTICE_DAYS_DEFAULT = 30
 NOTICE_DAYS_MAX = 366
+CORRECTIONS = "corrections"  # among the types of a row
 MATTER_TYPES = {RECONCILIATION_OPENED, RECONCILIATION_CLOSED}
 EXTRAS = {"nats": "nats", "kafka": "confluent_kafka"}  # the module that an extra brings
 KINDS = frozenset(fact.__name__ for fact in FACTS)
@@ -92,6 +93,7 @@ class Endpoint(NamedTuple):
     created_at: datetime
     disabled_at: datetime | None
     label: str
+    corrections: bool  # sent after a promotion
 
     @property
     def batched(self) -> bool:
@@ -117,6 +119,7 @@ class EndpointOptions(NamedTuple):
     events_per_request: int = EVENTS_PER_REQUEST_DEFAULT
     notice_days: int = NOTICE_DAYS_DEFAULT
     label: str = ""
+    corrections: bool = False
 
 
 async def create_endpoint(
@@ -142,7 +145,7 @@ async def create_endpoint(
         "ledger_id": ledger.ledger_id,
         "endpoint_id": endpoint_id,
         "url": url,
-        "types": sorted(_complete(options.types)),
+        "types": stored_types(_complete(options.types), corrections=options.corrections),
         "kinds": sorted(set(options.kinds)),
         "events_per_request": options.events_per_request,
         "notice_days": options.notice_days,
@@ -180,6 +183,11 @@ def _complete(types: Sequence[str]) -> set[str]:
     """Return the types of an endpoint: all by default. A matter that was announced as open is announced as closed."""
     chosen = set(types or SUBSCRIBED_TYPES)
     return chosen | MATTER_TYPES if chosen & MATTER_TYPES else chosen
+
+
+def stored_types(types: Collection[str], *, corrections: bool) -> list[str]:
+    """Return the types as the row has them. One more stands for corrections, so that the MAC covers that option."""
+    return sorted({*types, CORRECTIONS} if corrections else types)
 
 
 def _check_options(options: EndpointOptions) -> None:
@@ -317,7 +325,7 @@ def _decrypted_endpoint(row: Any, master_key: MasterKey) -> Endpoint:
         Ledger(row["ledger_id"], row["name"]),
         row["endpoint_id"],
         row["url"],
-        tuple(row["types"]),
+        tuple(name for name in row["types"] if name != CORRECTIONS),
         tuple(row["kinds"]),
         row["events_per_request"],
         row["notice_days"],
@@ -325,4 +333,5 @@ def _decrypted_endpoint(row: Any, master_key: MasterKey) -> Endpoint:
         row["created_at"],
         row["disabled_at"],
         row["label"],
+        CORRECTIONS in row["types"],
     )

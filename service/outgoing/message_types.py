@@ -38,13 +38,16 @@ class FactData(TypedDict):
     restored_by: NotRequired[
         Annotated[int, Meta(ge=1, description="The position of a policy that lets a fact of an earlier event count.")]
     ]
+    correction: NotRequired[Annotated[bool, Meta(description="True for a difference that a promotion has uncovered.")]]
     fields: Annotated[dict[str, Any], Meta(description="The fields of the fact; points are strings.")]
 
 
 class RetractedFactData(FactData):
     """A fact that is no longer folded."""
 
-    retracted_by: Annotated[int, Meta(ge=1, description="The position of the event that took it back.")]
+    retracted_by: NotRequired[
+        Annotated[int, Meta(ge=1, description="The position of the event that took it back. A correction has none.")]
+    ]
 
 
 class BalanceChangedData(TypedDict):
@@ -58,7 +61,7 @@ class BalanceChangedData(TypedDict):
     unit: str
     before: MessagePoints
     after: MessagePoints
-    reason: Annotated[str, Meta(description="The kind of the fact that changed it, or `retracted`.")]
+    reason: Annotated[str, Meta(description="The kind of the fact that changed it, `retracted`, or `correction`.")]
 
 
 class TierChangedData(TypedDict):
@@ -72,7 +75,7 @@ class TierChangedData(TypedDict):
     tier_name: str | None
     since: MessageTime | None
     until: date | None
-    reason: Annotated[str, Meta(description="The kind of the fact that changed it, or `retracted`.")]
+    reason: Annotated[str, Meta(description="The kind of the fact that changed it, `retracted`, or `correction`.")]
 
 
 class OrderItemFailedData(TypedDict):
@@ -262,7 +265,7 @@ MESSAGE_TYPES: Mapping[str, MessageType] = {
                 "lapses_at": "2026-04-01T00:00:00Z",
                 "notice_days": 30,
             },
-            "points.will_lapse/30/capillary:9001:87884897:838:points/1-0/2026-03-31",
+            "points.will_lapse/30/capillary:9001:87884897:838:points/1-0/2026-03-31/1775001600",
             "account/capillary:9001:87884897:838:points",
         ),
         MessageType(

@@ -15,7 +15,7 @@ CONTENT_TYPE = "application/cloudevents+json"
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
 ORDINALS_PER_GROUP = 100_000  # of one position: facts, then facts taken back, then changes; see `sequence_of`
 MESSAGE_ID_CHARACTERS = 32
-FACTS, RETRACTIONS, RESTORATIONS, CHANGES = 0, 1, 2, 3  # groups of messages about one position, in their order
+FACTS, RETRACTIONS, RESTORATIONS, CHANGES, TERMS = range(5)  # groups of messages about one position, in their order
 SEQUENCE_DIGITS = 20
 GROUPS = 10
 

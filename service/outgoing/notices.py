@@ -1,6 +1,7 @@
 """Notices: messages that the clock causes, not an event. Each is sent once, and the table of notices remembers it.
 
-- `points.will_lapse`: once for each lot and day of its lapse, when the day is `notice_days` away or less.
+- `points.will_lapse`: once for each lot and time of its lapse, when the time is `notice_days` away or less. New terms
+  may change the time.
 - `coupon.will_expire`: once for each coupon and end of its validity.
 - `reconciliation.opened` and `.closed`: when a matter enters a list of open matters, and when it leaves it.
 """
@@ -30,12 +31,14 @@ MATTERS_PER_LIST_MAX = 1_000  # of a longer list, no further matter is announced
 
 LAPSING_LOTS = """
     SELECT l.account_id, l.lot_id, l.programme, l.unit, l.remaining, l.expires_on, l.lapses_at,
-           l.account_id || '/' || l.lot_id || '/' || l.expires_on AS noticed
+           concat(l.account_id, '/', l.lot_id, '/', l.expires_on, '/',
+                  extract(epoch FROM l.lapses_at)::bigint) AS noticed
       FROM lots l
      WHERE l.ledger_id = $1 AND l.remaining > 0 AND l.lapses_at IS NOT NULL AND l.lapses_at > $4 AND l.lapses_at <= $5
        AND NOT EXISTS (SELECT FROM outgoing.notices n
                         WHERE n.ledger_id = $1 AND n.endpoint_id = $2 AND n.type = $3
-                          AND n.subject = l.account_id || '/' || l.lot_id || '/' || l.expires_on)
+                          AND n.subject = concat(l.account_id, '/', l.lot_id, '/', l.expires_on, '/',
+                                                 extract(epoch FROM l.lapses_at)::bigint))
      ORDER BY l.lapses_at, l.account_id, l.lot_id LIMIT $6
 """
 EXPIRING_COUPONS = """

@@ -29,6 +29,7 @@ class EndpointAnswer(TypedDict):
     kinds: Annotated[list[str], Meta(description="Kinds of facts; empty means all.")]
     events_per_request: int
     notice_days: int
+    corrections: Annotated[bool, Meta(description="True if differences that a promotion uncovers are sent.")]
     live_secrets: int
     created_at: Time
     status: Literal["active", "failing", "disabled"]
@@ -159,6 +160,7 @@ class NewEndpoint(msgspec.Struct, forbid_unknown_fields=True):
     notice_days: Annotated[
         int, Meta(description=f"Days before a lapse or an expiry at which to give notice, 1 to {NOTICE_DAYS_MAX}.")
     ] = NOTICE_DAYS_DEFAULT
+    corrections: Annotated[bool, Meta(description="Send differences that a promotion uncovers, once.")] = False
     label: str = ""
     after: Annotated[int | None, Meta(description="Send what comes after this position. Default: what is new.")] = None
     since: Annotated[str | None, Meta(description="Send what was recorded after this time.")] = None

@@ -43,7 +43,9 @@ async def create_endpoint(request: web.Request) -> web.Response:
     """
     context = request.app[APP_CONTEXT]
     body = await read_json_body(request, NewEndpoint)
-    options = EndpointOptions(body.types, body.kinds, body.events_per_request, body.notice_days, body.label)
+    options = EndpointOptions(
+        body.types, body.kinds, body.events_per_request, body.notice_days, body.label, body.corrections
+    )
     since = parse_time(body.since, "since")
     async with open_query(request, "admin") as query:
         made = await administration.create(

@@ -74,6 +74,9 @@ def create_endpoint(
     after: AfterOption = None,
     since: SinceOption = None,
     credentials_file: CredentialsOption = None,
+    corrections: Annotated[
+        bool, typer.Option("--corrections", help="Send differences that a promotion uncovers, once.")
+    ] = False,
     label: LabelOption = "",
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -82,7 +85,7 @@ def create_endpoint(
 
     By default it gets what is recorded from now on.
     """
-    options = EndpointOptions(_words(types), _words(kinds), events_per_request, notice_days, label)
+    options = EndpointOptions(_words(types), _words(kinds), events_per_request, notice_days, label, corrections)
     start = parse_time(since, "since")
 
     async def work(environment: Environment, connection: Connection) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
 from projections.rebuild import rebuild
 from service.operations.conflict_policy import set_conflict_policy
+from service.operations.programme_terms import set_terms
 from service.outgoing import fact_feed
 from service.outgoing.endpoints import Endpoint
 from service.outgoing.fact_feed import read_page
@@ -19,6 +20,7 @@ from service.outgoing.messages import FeedCursor, Message
 from tests.service.outgoing.conftest import make_endpoint, record
 from tests.support.payloads import VAULT, delivery, expired, issued, merged, redeemed, redemption_reversed, samples
 
+TWO_YEARS = 2 * 365 * 24 * 3600
 CHANGES = ["balance.changed", "tier.changed", "order_item.failed"]
 
 
@@ -104,6 +106,35 @@ async def test_a_policy_takes_facts_back_and_lets_others_count(
     ]
     assert [one.identifier for one in whole] == [one.identifier for one in (*before, *since)]
     assert [one.data for one in whole] == [one.data for one in (*before, *since)]
+
+
+async def test_new_terms_announce_the_balances_that_they_change(connection: Connection, ledger: Ledger) -> None:
+    await record(
+        connection, ledger, issued("a", 0, 1, 100), issued("b", 0, 2, 50), redeemed("c", TWO_YEARS, 1, 30, "r")
+    )
+    endpoint = await make_endpoint(connection, ledger, "https://example.com/", types=["balance.changed"])
+    before = await read_all(connection, endpoint)
+    terms = {
+        "effective_from": "2020-01-01T00:00:00Z", "time_zone": "UTC",
+        "expiry": {"rule": "fixed", "months": 12, "round_to_end_of": "month"},
+    }  # fmt: skip
+    await set_terms(connection, VAULT, ledger, "capillary:9001:77", terms, by="test")
+    await catch_up(connection, ledger.ledger_id)
+    await record(connection, ledger, issued("d", TWO_YEARS + 10, 1, 5))
+
+    whole = await read_all(connection, endpoint)
+    since = await read_all(connection, endpoint, after=4)
+
+    assert balances(whole) == [
+        ("0", "100", "Issued"),
+        ("100", "70", "Redeemed"),
+        ("70", "0", "ProgrammeTermsSet"),
+        ("0", "5", "Issued"),
+    ]
+    assert balances(whole, "capillary:9001:2:77:points") == [("0", "50", "Issued")]
+    assert [one.identifier for one in whole[:3]] == [one.identifier for one in before]
+    assert [one.data for one in since] == [whole[-1].data]
+    assert [one.sequence for one in whole] == sorted(str(one.sequence) for one in whole)
 
 
 def mixed_history() -> list[bytes]:

@@ -198,6 +198,18 @@ CONDITIONS: Sequence[Condition] = (
         "Ask who runs the receiver. Messages are sent again for LOYALTY_OUTGOING_DAYS, then the endpoint is disabled.",
     ),
     Condition(
+        "LoyaltyEndpointBehind", "ticket",
+        "min without (instance) (min_over_time(loyalty_outgoing_lag_events[15m])) > 1000 "
+        "unless on (ledger, endpoint) max by (ledger, endpoint) "
+        '(increase(loyalty_outgoing_attempts_total{outcome="succeeded"}[15m])) > 0',
+        5,
+        "Endpoint {{ $labels.endpoint }} of ledger {{ $labels.ledger }} is {{ $value }} events behind.",
+        "No dispatcher works, or the receiver fails. Messages wait in the ledger, so they fill no disk.",
+        "`loyalty endpoint list`: with failures the receiver is the cause. Else look for the process "
+        "`loyalty dispatch` and for `LOYALTY_OUTGOING=false`.",
+        "Start a dispatcher, or repair the receiver. For a receiver that is gone use `loyalty endpoint disable`.",
+    ),
+    Condition(
         "LoyaltyEndpointStopped", "page", Threshold(samples.OUTGOING_STOPPED, 0), 1,
         "Endpoint {{ $labels.endpoint }} of ledger {{ $labels.ledger }} was disabled by the sender.",
         "A receiver answered 410, or failed for LOYALTY_OUTGOING_DAYS. Nothing is sent to it now, and nothing is lost.",

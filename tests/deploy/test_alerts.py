@@ -70,6 +70,12 @@ FAULTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {'loyalty_outgoing_failing_seconds{ledger="acme",endpoint="ep_1"}': "60x180",
          'loyalty_outgoing_lag_events{ledger="acme",endpoint="ep_1"}': "9x180"},
     ),
+    "LoyaltyEndpointBehind": (
+        {'loyalty_outgoing_lag_events{ledger="acme",endpoint="ep_1"}': "5000+10x180",
+         'loyalty_outgoing_attempts_total{ledger="acme",endpoint="ep_1",outcome="succeeded"}': "9x180"},
+        {'loyalty_outgoing_lag_events{ledger="acme",endpoint="ep_1"}': "5000x180",
+         'loyalty_outgoing_attempts_total{ledger="acme",endpoint="ep_1",outcome="succeeded"}': "0+60x180"},
+    ),
     "LoyaltyEndpointStopped": (
         {'loyalty_outgoing_stopped{ledger="acme",endpoint="ep_1"}': "1x180"},
         {'loyalty_outgoing_stopped{ledger="acme",endpoint="ep_1"}': "0x180"},

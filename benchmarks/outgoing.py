@@ -17,6 +17,7 @@ from aiohttp import web
 from benchmarks import servers
 from benchmarks.environment import (
     BenchDatabase,
+    BenchLedger,
     Stopwatch,
     append_history,
     build_history,
@@ -24,21 +25,23 @@ from benchmarks.environment import (
     open_database,
 )
 from benchmarks.figures import Figure
-from benchmarks.load import quantile
+from benchmarks.load import quantile, send_requests
+from benchmarks.over_http import WARM_UP, requests_of
 from benchmarks.servers import MASTER_KEY
 from ledger.background import cancel_all
 from ledger.database import connect
 from projections.engine.worker import catch_up
 from service.outgoing import administration
 from service.outgoing.addresses import Destinations
-from service.outgoing.dispatcher import Dispatcher
-from service.outgoing.endpoints import Endpoint, EndpointOptions, delete_endpoint
+from service.outgoing.dispatcher import REFRESH_SECONDS, Dispatcher
+from service.outgoing.endpoints import Endpoint, EndpointOptions, delete_endpoint, disable_endpoint, enable_endpoint
 from service.outgoing.fact_feed import read_page
 from service.outgoing.http_client import ReceiverClient
 from service.outgoing.messages import FeedCursor, Message
 from service.outgoing.open_sinks import open_sink
 
 HERE = Destinations([ip_network("127.0.0.0/8")])
+INTAKE = "intake over HTTP, nothing sent out"
 EVENTS_PER_REQUEST = 1_000
 EVENTS_PER_SECOND = 800  # about 1,000 facts
 STEPS_PER_SECOND = 10
@@ -80,7 +83,10 @@ async def receiver_service() -> int:
 
 
 async def outgoing(events: int, runs: int) -> list[Figure]:
-    """Send the facts of a whole ledger through one endpoint; then measure the delay at EVENTS_PER_SECOND."""
+    """Send the facts of a whole ledger through one endpoint; then measure the delay at EVENTS_PER_SECOND.
+
+    At last measure the intake with and without an endpoint, in turn.
+    """
     sent, least, delays = list[float](), list[float](), list[Delays]()
     messages: list[Message] = []
     async with open_database() as database:
@@ -96,13 +102,49 @@ async def outgoing(events: int, runs: int) -> list[Figure]:
                 sent.append(len(messages) / await _dispatch_all(database, endpoint))
                 await delete_endpoint(database.connection, endpoint)
                 delays.append(await _measure_delay(database, bench_ledger, url, events, seed=run + 2))
+            without, with_endpoint = await _measure_intake(database, bench_ledger, url, events, runs)
     limit = "the same bytes, signed and posted"
     return [
         Figure(limit, "facts", len(messages), least),
         Figure("facts through one endpoint", "facts", len(messages), sent, limit),
         _delay_figure("until rows reflect an event", [one.until_projected for one in delays]),
         _delay_figure("until a message has arrived", [one.until_arrived for one in delays]),
+        Figure(INTAKE, "deliveries", events, without),
+        Figure("intake over HTTP, facts to an endpoint", "deliveries", events, with_endpoint, INTAKE),
     ]
+
+
+async def _measure_intake(
+    database: BenchDatabase, bench_ledger: BenchLedger, url: str, events: int, runs: int
+) -> tuple[list[float], list[float]]:
+    """Return deliveries a second while nothing is sent out, and while an endpoint gets each fact.
+
+    Both have a projector. The runs take turns, each pair in another order, because a machine changes its speed.
+    """
+    ledger = bench_ledger.ledger
+    endpoint = await _make_endpoint(database, ledger, url, after=await _tail(database, ledger.ledger_id))
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    with (
+        servers.run_server(servers.whole_service, database.dsn, database.folder, True) as service,
+        servers.run_server(dispatch_alone, database.dsn),
+    ):
+        await send_requests(service.port, requests_of(build_history(WARM_UP, seed=97), bench_ledger.inbound))
+        for run in range(runs):
+            for is_sending in (False, True) if run % 2 else (True, False):
+                change = enable_endpoint if is_sending else disable_endpoint
+                await change(database.connection, MASTER_KEY, endpoint)
+                await _await_rows(database, ledger.ledger_id)
+                history = build_history(events, seed=200 + 2 * run + is_sending)
+                load = await send_requests(service.port, requests_of(history, bench_ledger.inbound))
+                rates[is_sending].append(load.per_second)
+    return rates[False], rates[True]
+
+
+async def _await_rows(database: BenchDatabase, ledger_id: int) -> None:
+    """Wait until the rows reflect every event, and the dispatcher has seen a changed endpoint."""
+    while await database.connection.fetchval(CHECKPOINT, ledger_id) < await _tail(database, ledger_id):  # noqa: ASYNC110
+        await asyncio.sleep(POLL_SECONDS)
+    await asyncio.sleep(2 * REFRESH_SECONDS)
 
 
 def _delay_figure(name: str, delays: list[list[float]]) -> Figure:

@@ -57,7 +57,7 @@ async def _change_period(request: web.Request, plan_change: Any) -> web.Response
     period = parse_period(request.match_info["period"])
     context = request.app[APP_CONTEXT]
     is_dry_run = DRY_RUN.of(request)
-    async with open_query(request, "admin", heavy=is_dry_run) as query:
+    async with open_query(request, "admin", heavy=is_dry_run, apart=True) as query:
         await await_rows(query, request, await tail(query.connection, query.ledger.ledger_id))
         plan = plan_change(query.connection, context.vault, query.ledger, period, by=f"key {query.key_id}")
         if is_dry_run:

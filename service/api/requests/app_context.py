@@ -8,6 +8,7 @@ from aiohttp import web
 from async_lru import alru_cache
 
 from ledger.background import RetryPauses
+from ledger.database import Connection
 from ledger.errors import BadCredentials, ConnectionUnknown, NotAwaited, RequestInvalid, ScopeMissing
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
@@ -161,3 +162,6 @@ def _password(credentials: str) -> str:
 
 
 APP_CONTEXT = web.AppKey("context", AppContext)
+CHANGE_CONNECTION: web.RequestKey[Connection] = web.RequestKey(
+    "change_connection"
+)  # in the transaction of a keyed change

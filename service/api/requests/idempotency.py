@@ -2,12 +2,13 @@
 
 1. The key is locked while the change is made, in all processes. A second request at that time is refused.
 2. An answer that is stored under the key is sent again, if the request is the same.
-3. Otherwise the change is made. Its answer is stored for ever, as event keys are. An error is not stored.
+3. Otherwise the change is made, and its answer is stored in the transaction of the change: both or none. It is stored
+   for ever, as event keys are. An error is not stored, and undoes the change.
 
 Answers are encrypted under the master key, because some hold the secret of an endpoint.
 
-If the process ends between the change and the storing of its answer, a repeated request makes the change again. Each
-operation makes its own checks then: an adjustment or a reversal of the same id is made once, a month is closed once.
+Rebuilds, promotions, test messages and the close of a month take effect outside of the transaction. If the process ends
+before their answer is stored, a repeated request makes them again. A month is closed once all the same.
 """
 
 import asyncio
@@ -20,10 +21,10 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from ledger.database import Connection, connect
+from ledger.database import Connection
 from ledger.errors import IdempotencyKeyInUse, IdempotencyKeyReused, RequestInvalid
 from ledger.locks import IDEMPOTENCY_KEYS
-from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.app_context import APP_CONTEXT, CHANGE_CONNECTION
 from service.api.requests.bodies import BODY, read_body
 from service.api.responses import stored_response
 
@@ -31,7 +32,7 @@ HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
 KEY = re.compile(r"[A-Za-z0-9._~:+-]{1,200}")
 KEY_RULE = "`Idempotency-Key` must have 1 to 200 characters: letters, digits and ._~:+-"
-AT_ONCE_MAX = 8  # changes with a key that one process makes at the same time
+AT_ONCE_MAX = 4  # changes with a key that one process makes at the same time; each holds a connection
 
 LOCK_KEY = "SELECT pg_try_advisory_xact_lock($1, $2)"
 FIND_ANSWER = """
@@ -66,19 +67,21 @@ async def answer_once(request: web.Request, ledger_id: int, handler: Handler) ->
     context = request.app[APP_CONTEXT]
     request[BODY] = await read_body(request, context.body_budget)
     keyed = _keyed_request(request, key, ledger_id, context.vault.body_hash_key(ledger_id))
-    async with _changes, _locked(context.dsn, keyed) as connection:
+    async with _changes, context.service_pool.acquire() as connection, _locked(connection, keyed):
         stored = await connection.fetchrow(FIND_ANSWER, ledger_id, keyed.key_hash)
         if stored is not None:
             if stored["request_hash"] != keyed.request_hash:
                 raise IdempotencyKeyReused
             body = context.master_key.decrypt(stored["body"], keyed.key_hash)
             return stored_response(body, stored["status"], {REPLAYED_HEADER: "true"})
+        request[CHANGE_CONNECTION] = connection
         response = await handler(request)
         assert isinstance(response, web.Response)
         assert isinstance(response.body, bytes)
         encrypted = context.master_key.encrypt(response.body, keyed.key_hash)
         await connection.execute(STORE_ANSWER, *keyed, response.status, encrypted)
-        return response
+    context.progress.notify_appended()
+    return response
 
 
 def idempotency_key(request: web.Request) -> str | None:
@@ -107,17 +110,10 @@ def _keyed_request(request: web.Request, key: str, ledger_id: int, secret: bytes
 
 
 @asynccontextmanager
-async def _locked(dsn: str, keyed: KeyedRequest) -> AsyncIterator[Connection]:
-    """Lend a connection that holds the lock of a key. Raises IdempotencyKeyInUse if another request holds it.
-
-    The connection is of no pool: the change itself takes one from the pool.
-    """
-    connection = await connect(dsn)
-    try:
-        async with connection.transaction():
-            number = int.from_bytes(keyed.key_hash[:4], "big", signed=True)
-            if not await connection.fetchval(LOCK_KEY, IDEMPOTENCY_KEYS, number):
-                raise IdempotencyKeyInUse
-            yield connection
-    finally:
-        await connection.close()
+async def _locked(connection: Connection, keyed: KeyedRequest) -> AsyncIterator[None]:
+    """Hold the lock of a key, in a transaction. Raises IdempotencyKeyInUse if another request holds it."""
+    async with connection.transaction():
+        number = int.from_bytes(keyed.key_hash[:4], "big", signed=True)
+        if not await connection.fetchval(LOCK_KEY, IDEMPOTENCY_KEYS, number):
+            raise IdempotencyKeyInUse
+        yield

@@ -11,7 +11,7 @@ from ledger.privacy.access_log import record_access
 from ledger.store.api_keys import ApiAccess
 from ledger.vendors.personal_values import is_personal_value, refuse_personal_value
 from service.api.requests.admission import ACCESS
-from service.api.requests.app_context import APP_CONTEXT, AppContext, check_scopes
+from service.api.requests.app_context import APP_CONTEXT, CHANGE_CONNECTION, AppContext, check_scopes
 from service.api.requests.parameters import LIMIT, LIMIT_DEFAULT
 from service.queries.as_of_query import AsOfQuery, parse_as_of_params
 from service.queries.context import QueryContext
@@ -39,7 +39,7 @@ CALLED_BY = web.RequestKey("called_by", str)
 
 @asynccontextmanager
 async def open_query(
-    request: web.Request, scope: str = "read", *or_scopes: str, heavy: bool = False
+    request: web.Request, scope: str = "read", *or_scopes: str, heavy: bool = False, apart: bool = False
 ) -> AsyncIterator[QueryContext]:
     """Check the scopes of the request's key, wait for `min_position`, and lend a connection.
 
@@ -48,6 +48,8 @@ async def open_query(
       opens, and paths which `read` opens too if the key has scope `audit`.
     - Each ledger has a share of the connections. `heavy` is for answers that add up a whole ledger. One such answer,
       or page of more than LIMIT_DEFAULT items, runs at a time for each ledger.
+    - A change with an Idempotency-Key runs in the transaction that stores its answer. `apart` is for a change that
+      reads a snapshot of its own.
 
     Raises BadCredentials, ScopeMissing, NotAwaited or LedgerReadsTooMany.
     """
@@ -57,16 +59,21 @@ async def open_query(
         if heavy or LIMIT.of(request) > LIMIT_DEFAULT:
             await stack.enter_async_context(context.heavy_query_shares.take(access.ledger.ledger_id))
         await stack.enter_async_context(context.query_shares.take(access.ledger.ledger_id))
-        connection = await stack.enter_async_context(_lend_connection(context, request, access, scope, *or_scopes))
+        connection = await stack.enter_async_context(
+            _lend_connection(context, request, access, scope, *or_scopes, apart=apart)
+        )
         body_hash_key = context.vault.body_hash_key(access.ledger.ledger_id)
         yield QueryContext(connection, access.ledger, access.key_id, body_hash_key)
 
 
 @asynccontextmanager
 async def _lend_connection(
-    context: AppContext, request: web.Request, access: ApiAccess, scope: str, *or_scopes: str
+    context: AppContext, request: web.Request, access: ApiAccess, scope: str, *or_scopes: str, apart: bool
 ) -> AsyncIterator[Connection]:
     if scope not in READING_SCOPES:
+        if CHANGE_CONNECTION in request and not apart:
+            yield request[CHANGE_CONNECTION]
+            return
         async with context.service_pool.acquire() as connection:
             yield connection
         return

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ledger.store.read import tail
+from service.api.requests import idempotency
 from service.server.routes import OPERATIONS
 from service.settings import Settings
 from tests.service.api.test_generations import admin_of, rebuilt
@@ -18,6 +19,7 @@ AUTHOR = {"author": "Jane Roe", "reason": "Ann showed her receipt"}
 TERMS = {"effective_from": "2023-11-01", "time_zone": "UTC", "expiry": {"rule": "fixed", "days": 30}}
 RECEIVER = "http://127.0.0.1:9/hook"  # nothing listens there
 PARKED = "/v1/reconciliation/parked/retry"
+FAILING = "SELECT 1 / ($1::int - $1::int), $2::bytea, $3::bytea, $4::int, $5::bytea"
 KEYED = {operation.operation_id for operation in OPERATIONS if operation.is_keyed}
 
 
@@ -166,6 +168,34 @@ async def test_the_same_change_asked_for_many_times_at_once_is_made_once(dsn: st
         assert [answer.replayed for answer in made].count(None) == 1
         assert refused <= {"/v1/errors/idempotency-key-in-use"}
         assert (await acme.ask_now(ACCOUNT))["available"] == "305"
+
+
+@pytest.mark.parametrize("name", ["post_adjustment", "post_terms", "post_item_refund", "unmerge_customer"])
+async def test_a_change_whose_answer_cannot_be_stored_is_not_made(dsn: str, name: str, monkeypatch: Any) -> None:
+    """The process may die between the two, so they are one transaction."""
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(issued("a", 0, 1, 300))
+        await acme.deliver(issued("b", 0, 2, 30))
+        await acme.deliver(merged("m", 5, 2, 3))
+        for body in samples("ascenda"):
+            await acme.deliver(body, "ascenda")
+        item = (await acme.ask_now("/v1/order-items", refund="due"))["items"][0]["id"]
+        change, admin = CHANGES[name], await admin_of(dsn, acme)
+        path = change.path.format(item=item)
+        async with acme.database() as connection:
+            before = await tail(connection, acme.ledger.ledger_id)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(idempotency, "STORE_ANSWER", FAILING)
+                lost = await send(acme, admin, path, change.body, name)
+            after_loss = await tail(connection, acme.ledger.ledger_id)
+            made = await send(acme, admin, path, change.body, name)
+            again = await send(acme, admin, path, change.body, name)
+
+            assert (lost.status >= 400, after_loss) == (True, before)
+            assert (made.status in (200, 201), made.replayed, made.body["position"]) == (True, None, before + 1)
+            assert again == (made.status, made.body, "true")
+            assert await tail(connection, acme.ledger.ledger_id) == before + 1
 
 
 async def test_an_error_and_a_dry_run_leave_the_key_free(dsn: str) -> None:

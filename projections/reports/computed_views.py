@@ -12,6 +12,7 @@ from projections.accounts.classes import MOVEMENTS, OUTSTANDING, PROMISE_CLASS_O
 from projections.tables import Position
 
 PROGRAMME_REF = "concat_ws(':', split_part({0}, ':', 1), split_part({0}, ':', 2), split_part({0}, ':', 4))"
+UNIT = "replace(replace(split_part({0}, ':', 5), '%3A', ':'), '%25', '%')"  # the last part of an account's id, unquoted
 Ledger = Annotated[int, "number of the ledger"]
 ProgrammeRef = Annotated[str, "programme as source:org:programme"]
 Unit = Annotated[str, "points, or the id of an alternate currency"]
@@ -110,10 +111,9 @@ MOVEMENT_ROWS = f"""
           FROM lots l JOIN accounts a ON a.ledger_id = l.ledger_id AND a.account_id = l.account_id
          WHERE l.remaining > 0 AND l.lapses_at > a.last_at AND l.lapses_at <= now()
     ), posted AS (
-        SELECT l.*, {PROGRAMME_REF.format("l.account_id")} AS programme, a.unit, p ->> 0 AS source, p ->> 1 AS target,
-               (p ->> 2)::numeric AS points, p ->> 3 AS lot_id
-          FROM lines l JOIN accounts a ON a.ledger_id = l.ledger_id AND a.account_id = l.account_id
-               CROSS JOIN LATERAL jsonb_array_elements(l.postings) p
+        SELECT l.*, {PROGRAMME_REF.format("l.account_id")} AS programme, {UNIT.format("l.account_id")} AS unit,
+               p ->> 0 AS source, p ->> 1 AS target, (p ->> 2)::numeric AS points, p ->> 3 AS lot_id
+          FROM lines l CROSS JOIN LATERAL jsonb_array_elements(l.postings) p
     ), moved AS (
         SELECT p.*, m.movement, m.change, m.outside_lots
           FROM posted p CROSS JOIN LATERAL (VALUES
@@ -180,8 +180,9 @@ class MonthRow(NamedTuple):
 MONTH_MOVEMENTS = tuple(dict.fromkeys(MOVEMENTS.values()))
 SIGNS = {name: "-" if name in TAKING_MOVEMENTS else "" for name in MONTH_MOVEMENTS}
 MONTH_SUMS = ", ".join(
-    f"coalesce({sign}sum(m.points) FILTER (WHERE m.movement = '{name}'), 0) AS {name}" for name, sign in SIGNS.items()
+    f"{sign}sum(m.points) FILTER (WHERE m.movement = '{name}') AS {name}" for name, sign in SIGNS.items()
 )
+MONTH_FIGURES = ", ".join(f"coalesce(s.{name}, 0) AS {name}" for name in MONTH_MOVEMENTS)
 MONTHS_SHOWN = ", ".join(
     f"s.{column}" for column in MonthRow._fields if column not in ("opening", "closing", "value", "currency")
 )
@@ -190,22 +191,25 @@ LIABILITY_BY_MONTH = ComputedView(
     "roll-forward of outstanding points by month, as known now; closed months are not frozen here",
     MonthRow,
     f"""
-    WITH moves AS ({MOVEMENT_ROWS}), spans AS (
-        SELECT ledger_id, programme, unit, min(month) AS first FROM moves GROUP BY ledger_id, programme, unit
-    ), sums AS (
-        SELECT k.ledger_id, k.programme, k.unit, g.month::date AS month, {MONTH_SUMS},
-               coalesce(sum(m.points), 0) AS change
+    WITH sums AS (
+        SELECT m.ledger_id, m.programme, m.unit, m.month, {MONTH_SUMS}, sum(m.points) AS change
+          FROM ({MOVEMENT_ROWS}) m GROUP BY m.ledger_id, m.programme, m.unit, m.month
+    ), spans AS (
+        SELECT ledger_id, programme, unit, min(month) AS first FROM sums GROUP BY ledger_id, programme, unit
+    ), months AS (
+        SELECT k.ledger_id, k.programme, k.unit, g.month::date AS month
           FROM spans k
           LEFT JOIN programmes t ON t.ledger_id = k.ledger_id AND t.subject = k.programme AND now() >= t.effective_from
                                 AND (t.effective_until IS NULL OR now() < t.effective_until)
           CROSS JOIN LATERAL generate_series(k.first::timestamp,
                                              date_trunc('month', now() AT TIME ZONE coalesce(t.time_zone, 'UTC')),
                                              interval '1 month') AS g (month)
-          LEFT JOIN moves m ON m.ledger_id = k.ledger_id AND m.programme = k.programme AND m.unit = k.unit
-                           AND m.month = g.month::date
-         GROUP BY k.ledger_id, k.programme, k.unit, g.month
     ), summed AS (
-        SELECT s.*, sum(change) OVER (PARTITION BY ledger_id, programme, unit ORDER BY month) AS closing FROM sums s
+        SELECT n.ledger_id, n.programme, n.unit, n.month, {MONTH_FIGURES}, coalesce(s.change, 0) AS change,
+               sum(coalesce(s.change, 0)) OVER (PARTITION BY n.ledger_id, n.programme, n.unit ORDER BY n.month)
+                   AS closing
+          FROM months n LEFT JOIN sums s ON s.ledger_id = n.ledger_id AND s.programme = n.programme AND s.unit = n.unit
+                                        AND s.month = n.month
     )
     SELECT {MONTHS_SHOWN.replace("s.issued", "s.closing - s.change AS opening, s.issued")}, s.closing,
            s.closing * v.points_to_currency AS value, v.currency

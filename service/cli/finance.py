@@ -73,7 +73,7 @@ def show_trial_balance(
     as_of_params = _as_params(at=at, as_of_position=as_of_position, known_at=known_at)
 
     async def work(_environment: Environment, connection: Connection) -> dict[str, Any]:
-        query = await _open_query(connection, ledger)
+        query = await open_finance_query(connection, ledger)
         times = await parse_as_of_params(query, as_of_params)
         balance = await read_trial_balance(connection, query.ledger.ledger_id, times.at, times.position)
         sums = balance.sums()
@@ -130,7 +130,7 @@ def show_liability(
     async def work(
         _environment: Environment, connection: Connection
     ) -> tuple[Ledger, Liability, dict[tuple[str, str], int]]:
-        query = await _open_query(connection, ledger)
+        query = await open_finance_query(connection, ledger)
         times = await parse_as_of_params(query, as_of_params)
         wanted = await parse_roll_forward(query, _as_params(**days), times)
         rows = await connection.fetch(ACCOUNTS, query.ledger.ledger_id)
@@ -199,7 +199,7 @@ def close(
     parse_period(period)
 
     async def work(_environment: Environment, connection: Connection) -> dict[str, ListTotals]:
-        query = await _open_query(connection, ledger)
+        query = await open_finance_query(connection, ledger)
         return await count_lists(connection, query.ledger.ledger_id, clock.now(), None)
 
     totals = {
@@ -250,7 +250,7 @@ def _record_closing(
     refuse_personal_value("--author", by)
 
     async def work(environment: Environment, connection: Connection) -> tuple[Ledger, PeriodChange, Preview | None]:
-        query = await _open_query(connection, ledger)
+        query = await open_finance_query(connection, ledger)
         vault = Vault(environment.master_key)
         plan = plan_change(connection, vault, query.ledger, period, by=by.strip())
         if dry_run:
@@ -277,7 +277,7 @@ def list_periods(ledger: OptionalLedgerOption = None, data: DataOption = None, a
     """List the months that are or were closed."""
 
     async def work(_environment: Environment, connection: Connection) -> list[dict[str, Any]]:
-        query = await _open_query(connection, ledger)
+        query = await open_finance_query(connection, ledger)
         return [dict(row) for row in await connection.fetch(PERIODS, query.ledger.ledger_id, "", PERIODS_MAX)]
 
     rows = run_with_connection(data, work)
@@ -299,7 +299,7 @@ def show_period(
     parse_period(period)
 
     async def work(_environment: Environment, connection: Connection) -> dict[str, Any]:
-        return await period_json(await _open_query(connection, ledger), period)
+        return await period_json(await open_finance_query(connection, ledger), period)
 
     found = run_with_connection(data, work)
     if as_json:
@@ -322,7 +322,7 @@ def show_period(
             show_table(of, rows, title=title)
 
 
-async def _open_query(connection: Connection, name: str | None) -> QueryContext:
+async def open_finance_query(connection: Connection, name: str | None) -> QueryContext:
     """Return a query context of an up-to-date ledger: the named one, or the only ledger. Raises RequestInvalid if there
     is no single ledger.
     """

@@ -58,6 +58,7 @@ COMMANDS = {
     "explain": Command("explain", "explain", "Explain a balance, a lot, a tier or a coupon, step by step."),
     "trial-balance": Command("finance", "show_trial_balance", "Sum every class of all accounts."),
     "liability": Command("finance", "show_liability", "Roll the outstanding points forward, by vintage."),
+    "breakage": Command("reporting.breakage", "show_breakage", "Forecast the points that will lapse unused."),
     "close": Command("finance", "close", "Close a month."),
     "reopen": Command("finance", "reopen", "Reopen the last closed month."),
     "periods": Command("finance", "list_periods", "List the months that are or were closed."),

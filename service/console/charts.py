@@ -121,3 +121,29 @@ def lot_bar(lot: Mapping[str, Any], largest: Decimal) -> list[BarPart]:
             parts.append(BarPart(name, round(start, 2), round(width, 2)))
             start += width
     return parts
+
+
+class CurveChart(NamedTuple):
+    """Curves of shares by age, one line for each vintage. `top` is the highest share in percent, rounded up."""
+
+    lines: Sequence[str]
+    ages: int
+    top: int
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def curve_chart(points: Sequence[Mapping[str, Any]]) -> CurveChart | None:
+    """Draw the used share of each vintage by age. None if no vintage has two ages."""
+    curves: dict[str, list[tuple[int, Decimal]]] = {}
+    for point in points:
+        curves.setdefault(point["vintage"], []).append((point["age"], point["used"]))
+    ages = max((age for curve in curves.values() for age, _ in curve), default=0)
+    if ages == 0:
+        return None
+    top = max(1, int(max(share for curve in curves.values() for _, share in curve) * 100 + Decimal("0.999999")))
+    lines = []
+    for curve in curves.values():
+        places = [(WIDTH * age / ages, HEIGHT - HEIGHT * max(0.0, float(share) * 100) / top) for age, share in curve]
+        lines.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places))
+    return CurveChart(lines, ages, top)

@@ -3,6 +3,7 @@
 from service.api import (
     accounts,
     adjustments,
+    breakage,
     claims,
     conflict_policies,
     customers,
@@ -40,6 +41,7 @@ OPERATIONS = (
     *units.OPERATIONS,
     *lapses.OPERATIONS,
     *finance.OPERATIONS,
+    *breakage.OPERATIONS,
     *periods.OPERATIONS,
     *adjustments.OPERATIONS,
     *claims.OPERATIONS,

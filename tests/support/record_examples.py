@@ -28,6 +28,7 @@ VALUES = {
 QUERIES = {
     "/v1/customers/lookup": {"external_id": "2019"},
     "/v1/liability": {"from": "2023-01-01", "to": "2024-01-01"},
+    "/v1/breakage": {"month": "2024-01"},
 }
 
 

@@ -219,3 +219,60 @@ class PeriodChanged(TypedDict):
     period: Month
     position: RecordedPosition
     preview: NotRequired[Previewed]
+
+
+class VintageBreakage(TypedDict):
+    """One vintage: what happened to its points, and what is expected of the rest."""
+
+    vintage: Month
+    credited: Points
+    used: Points
+    lapsed: Points
+    removed: Annotated[Points, Meta(description="Taken back, transferred or adjusted away.")]
+    outstanding: Points
+    expected_used: Points | None
+    expected_removed: Points | None
+    expected_breakage: Points | None
+    undetermined: Points | None
+
+
+class VintageCurvePoint(TypedDict):
+    """Shares of a vintage's credited points at the end of one age in months. They add up to 1."""
+
+    vintage: Month
+    age: int
+    used: Points
+    lapsed: Points
+    removed: Points
+    left: Points
+
+
+class BreakageItem(TypedDict):
+    """The expected breakage of one programme and unit. Figures are null if there is a reason."""
+
+    programme: str
+    unit: str
+    month: Month
+    outstanding: Annotated[Points, Meta(description="Unredeemed points at the end of the month.")]
+    expected_used: Points | None
+    expected_removed: Annotated[Points | None, Meta(description="Taken back, transferred or adjusted away.")]
+    expected_breakage: Annotated[Points | None, Meta(description="Points that will lapse unused.")]
+    undetermined: Annotated[Points | None, Meta(description="Points beyond the history, or that never lapse.")]
+    expected_breakage_low: Annotated[Points | None, Meta(description="Lower bound of the 90 % interval.")]
+    expected_breakage_high: Annotated[Points | None, Meta(description="Upper bound of the 90 % interval.")]
+    expected_breakage_rate: Annotated[Points | None, Meta(description="Expected breakage over outstanding points.")]
+    expected_breakage_value: Annotated[Points | None, Meta(description="At the ratio on the month's last day.")]
+    currency: str | None
+    reason: Annotated[str | None, Meta(description="Why there is no figure.")]
+    ages_covered: Annotated[int, Meta(description="Number of ages in months that the history covers.")]
+    vintages: list[VintageBreakage]
+    curves: list[VintageCurvePoint]
+
+
+class BreakageAnswer(Freshness):
+    """The expected breakage at the end of a month, with the assumptions behind it."""
+
+    month: Month
+    items: list[BreakageItem]
+    next: Cursor
+    assumptions: list[str]

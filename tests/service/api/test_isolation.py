@@ -18,6 +18,7 @@ ZEBRA, QUOKKA = "zebra", "quokka"
 QUERIES: dict[str, list[dict[str, str]]] = {
     "/v1/customers/lookup": [{"email": "quokka@quokka.example"}, {"mobile": "918395082082"}, {"external_id": "quokka"}],
     "/v1/liability": [{"from": "2019-01-01", "to": "2029-01-01"}, {"format": "csv"}],
+    "/v1/breakage": [{"month": "2024-01"}],
     "/v1/trial-balance": [{}, {"format": "csv"}],
     "/v1/ledger/proofs/inclusion": [{"position": "1"}, {"position": "40"}],
     "/v1/ledger/proofs/consistency": [{"from_size": "1", "to_size": "2"}, {"from_size": "1", "to_size": "40"}],

@@ -63,6 +63,7 @@ WORKS = (
     ("policy list", "--ledger=json"),
     ("trial-balance", "--ledger=json"),
     ("liability", "--ledger=json"),
+    ("breakage", "--ledger=json"),
     ("close", "2023-05", "--ledger=json", "--yes"),
     ("period show", "2023-05", "--ledger=json"),
     ("periods", "--ledger=json"),

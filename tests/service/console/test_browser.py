@@ -39,6 +39,7 @@ SCREENS = {
     "adjustment": f"/console/accounts/{ACCOUNT}/adjust",
     "liability": "/console/finance?from=2023-11-01&to=2024-10-31",
     "trial balance": "/console/finance/trial-balance",
+    "expected breakage": "/console/finance/breakage?month=2024-10&programme=77&unit=points",
     "operations": "/console/operations",
     "outgoing endpoints": "/console/operations/endpoints",
     "tree heads": "/console/operations/tree-heads",

@@ -24,7 +24,7 @@ from ledger.locks import GENERATIONS
 from projections.definition import Projection
 from projections.engine.shared_tables import CREATE_SHARED_TABLES, INDEX_FACTS, INDEXES_OF_SHARED_TABLES
 from projections.registry import PROJECTIONS
-from projections.reports.publish import are_published, publish_views
+from projections.reports.publish import are_published, grant_report_access, publish_views
 
 SCHEMA_NAME = re.compile(r"generation_[0-9]{1,9}")
 FOLLOWING_STATES = ("active", "ready", "retired")  # states in which a generation follows the ledger
@@ -132,6 +132,7 @@ async def create_generation(
         ):
             await connection.execute(statement)
     await connection.execute(GRANT_ACCESS, created.schema_name)
+    await connection.execute(grant_report_access(created.schema_name))
     return created
 
 

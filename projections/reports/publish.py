@@ -36,7 +36,6 @@ COLUMNS = """
 HAS_PROJECTOR_ROLE = "SELECT pg_has_role(current_user, 'loyalty_projector', 'MEMBER')"
 SETTINGS = "SELECT current_setting('role') AS role, current_setting('lock_timeout') AS lock_timeout"
 SET = "SELECT set_config($1, $2, true)"
-GRANT_REPORT_ACCESS = "SELECT ledger.grant_report_access(current_schema(), $1)"
 READERS = "loyalty_report, loyalty_reader, loyalty_service, loyalty_auditor, loyalty_backup"
 IN_USE_BY = """
     SELECT string_agg(DISTINCT l.pid::text, ', ') FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
@@ -66,10 +65,10 @@ async def publish_views(connection: Connection, schema: str, seconds_max: float 
     before = await connection.fetchrow(SETTINGS)
     if await connection.fetchval(HAS_PROJECTOR_ROLE):
         await connection.execute("SET LOCAL ROLE loyalty_projector")  # the owner of the tables and the views
-    await connection.fetchval(GRANT_REPORT_ACCESS, list(REPORTED_TABLES))
     tables, views = await _read_columns(connection, schema), await _read_columns(connection, SCHEMA)
     comment = await connection.fetchval(PUBLISHED) or ""
-    statements = list(_statements(schema, tables, views, described=shape_of_views() in comment))
+    statements = [grant_report_access(schema)]  # of a generation that an older version made
+    statements += list(_statements(schema, tables, views, described=shape_of_views() in comment))
     if await has_several_servers(connection):
         await connection.execute("SET LOCAL citus.enable_ddl_propagation = off")  # servers of ledgers need no views
     await connection.fetchval(SET, "lock_timeout", f"{LOCK_MILLISECONDS}ms")
@@ -79,6 +78,12 @@ async def publish_views(connection: Connection, schema: str, seconds_max: float 
         raise NotPromoted(f"a report view changes, and others depend on it: {error.detail}") from None
     await connection.fetchval(SET, "lock_timeout", before["lock_timeout"])
     await connection.fetchval(SET, "role", before["role"])
+
+
+def grant_report_access(schema: str) -> str:
+    """Return the statement that lets report roles read the tables of a generation, each its own ledger."""
+    tables = ", ".join(_literal(table) for table in REPORTED_TABLES)
+    return f"SELECT ledger.grant_report_access({_literal(schema)}, ARRAY[{tables}])"
 
 
 async def _execute_all(connection: Connection, script: str, seconds_max: float) -> None:

@@ -51,7 +51,7 @@ MOVED = f"""
            -sum(m.points) FILTER (WHERE m.movement = 'lapsed') AS lapsed,
            -sum(m.points) FILTER (WHERE m.movement IN ('reversed', 'transfers_out')
                                      OR (m.movement = 'adjusted' AND m.points < 0)) AS removed
-      FROM moves m JOIN lots l ON l.ledger_id = m.ledger_id AND l.subject = m.subject AND l.lot_id = m.lot_id
+      FROM moves m JOIN lots l ON l.ledger_id = $1 AND l.subject = m.subject AND l.lot_id = m.lot_id
            CROSS JOIN LATERAL (SELECT
                CASE WHEN m.kind = 'Lapsed' THEN date_trunc('month', l.expires_on)::date ELSE m.month END AS month,
                CASE WHEN l.lapses_at IS NOT NULL THEN date_trunc('month', l.expires_on)::date END AS last_month) d

@@ -75,6 +75,7 @@ WORKS = (
     ("checkpoint show", "--ledger=json"),
     ("verify", "--ledger=json"),
     ("audit bundle", "--ledger=json", "--output={folder}/json.tar"),
+    ("export", "--ledger=json", "--output={folder}/views", "--format=csv", "--view=accounts"),
     ("export", "--ledger=json", "--output={folder}/json.ndjson"),
     ("log publish", "--ledger=json"),
     ("log list", "--ledger=json"),

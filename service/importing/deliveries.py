@@ -22,7 +22,7 @@ from ledger.database import Connection
 from ledger.events import Delivery, Origin
 from ledger.intake.identify import UNREADABLE, identify
 from ledger.privacy.vault import Vault
-from ledger.store.append import AppendResult, append
+from ledger.store.append import AppendResult, append_batch, prepare_append
 from ledger.store.registry import InboundConnection
 from service.importing.json_repair import repair_json
 from service.importing.split import DeliveryLine, unpack_arrays
@@ -99,15 +99,19 @@ async def import_lines(
     """Append the deliveries, and report the summary after each block. `repair` repairs deliveries that are not JSON;
     `quarantine` stores those that cannot be read.
 
-    While the database writes one block, the next block is read and identified. Raises LedgerUnavailable; blocks
-    appended before stay.
+    While the database writes one block, the next block is read and identified in a thread. The thread and the event
+    loop compete for the interpreter's lock. So nothing is encrypted meanwhile.
+
+    Raises LedgerUnavailable; blocks appended before stay.
     """
     summary = ImportSummary()
+    ledger_id = inbound.ledger.ledger_id
     source_lines = repair_lines(lines, summary) if repair else lines
     blocks = identify_blocks(inbound.origin(vault), source_lines, summary, quarantine=quarantine)
     block = next(blocks, None)
     while block is not None:
-        writing = append(connection, vault, inbound.ledger.ledger_id, block)
+        batch = await prepare_append(connection, vault, ledger_id, block)
+        writing = append_batch(connection, vault, batch)
         outcomes, following = await asyncio.gather(writing, asyncio.to_thread(next, blocks, None))
         count_outcomes(summary, block, outcomes)
         report_summary(summary)

@@ -184,9 +184,11 @@ def parse_time(value: Any) -> datetime | None:
         if type(value) is int:
             return EPOCH + timedelta(milliseconds=value)
         if type(value) is str and len(value) <= TIME_CHARACTERS_MAX:
-            text = _whole_number(value.strip())
-            if text.isascii() and text.isdigit():
-                return EPOCH + timedelta(milliseconds=int(text))
+            text = value.strip()
+            if ":" not in text:
+                text = _whole_number(text)
+                if text.isascii() and text.isdigit():
+                    return EPOCH + timedelta(milliseconds=int(text))
             # Copying put blanks into some times. A single blank may replace the T of ISO 8601.
             text = squeeze(text.replace(" ", "T", 1) if "T" not in text and ":" in text else text)
             time = datetime.fromisoformat(text)

@@ -1,5 +1,6 @@
 """The customer of a Capillary event, and the entity that holds the points."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.fields import Figure, List, OptionalId, Text, VendorModel, as_id, as_text, as_time, squeeze
 from ledger.vendors.vendor import EventContext
 
-TIME_IN_NAMES = "%Y%m%dT%H%M%S.%f"
+TIME_CHARACTERS = len("2024-01-13T10:24:01.000000")  # without the zone
 
 
 class CustomerIdentifiers(VendorModel):
@@ -57,7 +58,8 @@ class Activity(VendorModel):
     def identifier(self, name: str) -> str | None:
         """Return an identifier by its name in lower case, without regard to the vendor's case and blanks."""
         for pair in self.identifiers:
-            if pair.key and squeeze(pair.key).lower() == name:
+            key = pair.key
+            if key and len(key) >= len(name) and squeeze(key).lower() == name:
                 return pair.value
         return None
 
@@ -107,7 +109,7 @@ class Envelope(VendorModel):
 
     def vendor_time(self, context: EventContext) -> str:
         """Return the vendor's time as it is used in names, else the event's time."""
-        return _vendor_time(self.created_at) or f"{context.occurred_at:{TIME_IN_NAMES}}"
+        return _vendor_time(self.created_at) or _time_in_name(context.occurred_at)
 
 
 def _vendor_time(created_at: str | None) -> str | None:
@@ -115,7 +117,12 @@ def _vendor_time(created_at: str | None) -> str | None:
     if created_at is None:
         return None
     time = as_time(created_at)
-    return created_at if time is None else f"{time:{TIME_IN_NAMES}}"
+    return created_at if time is None else _time_in_name(time)
+
+
+def _time_in_name(time: datetime) -> str:
+    """Format a time in UTC for a name: 20240113T102401.000000. `strftime` takes five times as long."""
+    return time.isoformat(timespec="microseconds")[:TIME_CHARACTERS].replace("-", "").replace(":", "")
 
 
 class ProgrammeDetails(VendorModel):

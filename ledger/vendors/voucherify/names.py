@@ -6,11 +6,12 @@ differences; each is in some page of the vendor.
 """
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 
 from ledger.vendors.fields import squeeze
 
 NAME_CHARACTERS_MAX = 200
+NAMES_CACHED_MAX = 1_000
 PREFIX = "events"
 
 # Misspellings in the list of a member's activities and in the enumerations of the OpenAPI files.
@@ -58,7 +59,7 @@ ALIASES: dict[str, str] = {
 
 def canonical_name(name: str, known: Iterable[str]) -> str:
     """Return the name as the table of kinds spells it. An unknown name is returned in lower case without blanks."""
-    letters = _letters(name)
+    letters = _letters(name[:NAME_CHARACTERS_MAX])
     found = _table(tuple(known)).get(letters)
     return found or squeeze(name).lower().removeprefix(f"{PREFIX}.")
 
@@ -70,8 +71,9 @@ def _table(known: tuple[str, ...]) -> dict[str, str]:
     return {**{_letters(alias): table[_letters(name)] for alias, name in ALIASES.items()}, **table}
 
 
+@lru_cache(NAMES_CACHED_MAX)
 def _letters(name: str) -> str:
-    letters = "".join(filter(str.isalpha, name[:NAME_CHARACTERS_MAX].lower())).removeprefix(PREFIX)
+    letters = "".join(filter(str.isalpha, name.lower())).removeprefix(PREFIX)
     for wrong, right in (MISSPELLINGS | VARIANTS).items():
         letters = letters.replace(wrong, right)
     return letters

@@ -143,7 +143,9 @@ class TransactionEvent(CardEvent):
     def part(self, name: str) -> Any:
         """Return a part from beside the transaction. If it is missing or empty there, return it from the details."""
         beside, detail = getattr(self, name), getattr(self.transaction.details, name, None)
-        return detail if beside is None or (beside == type(beside)() and detail is not None) else beside
+        if beside is None or detail is None:
+            return detail if beside is None else beside
+        return detail if beside == type(beside)() else beside
 
     def points_moved(self) -> Decimal:
         """Return the number of moved points, never negative; the type gives the direction. Raises ValueError if it is

@@ -27,7 +27,9 @@ from service.reconciliation.catalogue import LISTS
 from service.reconciliation.lists import ListQuery, OpenItem
 
 NOTICES_PER_READ_MAX = 1_000
-MATTERS_PER_LIST_MAX = 1_000  # of a longer list, no further matter is announced, and none is announced as closed
+MATTERS_PER_PAGE = 1_000
+PAGES_PER_LIST_MAX = 100  # of a longer list, no further matter is announced, and none is announced as closed
+OPENED_PER_READ_MAX = 5_000  # of one list; further ones follow with the next read
 
 LAPSING_LOTS = """
     SELECT l.account_id, l.lot_id, l.programme, l.unit, l.remaining, l.expires_on, l.lapses_at,
@@ -162,21 +164,38 @@ def _notice(
 
 
 async def _read_matters(connection: Connection, endpoint: Endpoint, now: datetime) -> list[Notice]:
-    """Compare the open matters of all lists with those that were announced."""
+    """Compare the open matters of all lists with those that were announced.
+
+    One snapshot: a matter that moves between two pages of its list would seem closed.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        return await _compare_matters(connection, endpoint, now)
+
+
+async def _compare_matters(connection: Connection, endpoint: Endpoint, now: datetime) -> list[Notice]:
     ledger_id = endpoint.ledger.ledger_id
     position = await read_checkpoint(connection, ledger_id)
     rows = await connection.fetch(OPEN_MATTERS, ledger_id, endpoint.endpoint_id, RECONCILIATION_OPENED)
     announced = {row["subject"] for row in rows}
     found: list[Notice] = []
     for name, open_list in LISTS.items():
-        query = ListQuery(ledger_id, now, now - open_list.grace, MATTERS_PER_LIST_MAX, open_list.start)
-        items, following = await open_list.read(connection, query)
-        current = {f"{name}/{item.id}": item for item in items}
-        found += [
-            _matter(RECONCILIATION_OPENED, key, position, now, _matter_data(name, item))
-            for key, item in current.items()
-            if key not in announced
-        ]
+        current: set[str] = set()
+        opened: list[Notice] = []
+        following = None
+        query = ListQuery(ledger_id, now, now - open_list.grace, MATTERS_PER_PAGE, open_list.start)
+        for _ in range(PAGES_PER_LIST_MAX):
+            items, following = await open_list.read(connection, query)
+            by_key = {f"{name}/{item.id}": item for item in items}
+            current |= by_key.keys()
+            opened += [
+                _matter(RECONCILIATION_OPENED, key, position, now, _matter_data(name, item))
+                for key, item in by_key.items()
+                if key not in announced
+            ]
+            if following is None:
+                break
+            query = query._replace(after=following)
+        found += opened[:OPENED_PER_READ_MAX]
         if following is None:
             gone = sorted(key for key in announced if key.startswith(f"{name}/") and key not in current)
             found += [

@@ -10,7 +10,7 @@ from ledger.database import Connection
 from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
-from service.outgoing import endpoint_sender
+from service.outgoing import endpoint_sender, notices
 from service.outgoing.notices import Notice, read_notices, remember_notices
 from tests.service.outgoing.conftest import dispatching, make_endpoint, record, until
 from tests.support.payloads import VAULT, delivery, issued, sample
@@ -111,6 +111,33 @@ async def test_a_matter_is_announced_when_it_opens_and_when_it_closes(connection
     assert still_open == []
     assert (drift, "reconciliation.closed") in [(one.message.subject, one.message.type) for one in closed]
     assert await connection.fetchval("SELECT count(*) FROM outgoing.notices WHERE subject LIKE 'drift/%'") == 0
+
+
+async def test_matters_of_a_list_with_several_pages_are_all_announced_and_closed(
+    connection: Connection, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "MATTERS_PER_PAGE", 2)
+    monkeypatch.setattr(notices, "OPENED_PER_READ_MAX", 3)
+    for customer in range(1, 6):
+        await record(connection, ledger, issued(f"a{customer}", 0, customer, 10, programCurrentPoints=10))
+        await record(connection, ledger, issued(f"b{customer}", 10, customer, 5, programCurrentPoints=99))
+    endpoint = await make_endpoint(connection, ledger, "https://example.com/", types=["reconciliation.opened"])
+
+    reads = []
+    for _ in range(3):
+        reads.append(drifts(await notices_of(connection, endpoint)))
+        await remember(connection, endpoint, await notices_of(connection, endpoint))
+    await connection.execute("UPDATE accounts SET drift = 0, missing = 0 WHERE account_id LIKE '%:4:77:points'")
+    closed = drifts(await notices_of(connection, endpoint))
+
+    accounts = [f"capillary:9001:{customer}:77:points" for customer in range(1, 6)]
+    assert [len(read) for read in reads] == [3, 2, 0]
+    assert sorted(key for read in reads for _, key in read) == [f"drift/{account}" for account in accounts]
+    assert closed == [("reconciliation.closed", f"drift/{accounts[3]}")]
+
+
+def drifts(found: list[Notice]) -> list[tuple[str, str]]:
+    return [(one.message.type, one.subject) for one in found if one.subject.startswith("drift/")]
 
 
 async def test_notices_are_sent_beside_the_feed_and_once(

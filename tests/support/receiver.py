@@ -4,11 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
+import jsonschema_rs
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from standardwebhooks import Webhook
+
+from service.server.openapi.document import build_document
 
 Behaviour = Callable[[int, web.Request], "web.StreamResponse | str | None"]  # number of the request, from 1
 STALL, RESET, CUT = "stall", "reset", "cut"
@@ -18,6 +22,20 @@ def accept(_: int, __: web.Request) -> None:
     """Accept every request."""
 
 
+@cache
+def validator_of(type_name: str) -> Any:
+    """Return the validator of one type of message, from the section `webhooks` of the OpenAPI document."""
+    document = build_document()
+    content = document["webhooks"][type_name]["post"]["requestBody"]["content"]["application/cloudevents+json"]
+    schema = {**content["schema"], "components": document["components"]}
+    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+
+
+def errors_of(event: dict[str, Any]) -> list[str]:
+    """Return how a message differs from its published schema."""
+    return [f"{event['type']}: {error.message}" for error in validator_of(event["type"]).iter_errors(event)]
+
+
 class Receiver:
     """Stores the CloudEvents of accepted requests. `behave` decides about each request."""
 
@@ -25,6 +43,7 @@ class Receiver:
         self.behave = behave
         self.requests: list[tuple[Mapping[str, str], bytes]] = []
         self.accepted: list[dict[str, Any]] = []
+        self.invalid: list[str] = []  # differences from the section `webhooks` of the OpenAPI document
         self.server: TestServer | None = None
         self.before: Callable[[int, web.Request], Awaitable[None]] | None = None  # awaited before a request is answered
         self.released = asyncio.Event()  # ends requests that stall
@@ -62,7 +81,9 @@ class Receiver:
         if isinstance(reaction, web.StreamResponse):
             return reaction
         content = json.loads(body)
-        self.accepted += content if isinstance(content, list) else [content]
+        events = content if isinstance(content, list) else [content]
+        self.invalid += [error for event in events for error in errors_of(event)]
+        self.accepted += events
         if reaction == CUT:  # accepted, but the sender never learns it
             assert request.transport is not None
             request.transport.abort()
@@ -82,3 +103,4 @@ async def receiving(behave: Behaviour = accept) -> AsyncIterator[Receiver]:
     finally:
         receiver.released.set()
         await receiver.server.close()
+    assert receiver.invalid == []

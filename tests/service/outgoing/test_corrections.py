@@ -11,7 +11,7 @@ from projections.rebuild import rebuild
 from service.outgoing import endpoint_sender
 from tests.service.outgoing.conftest import dispatching, make_endpoint, record, until
 from tests.support.payloads import issued
-from tests.support.receiver import Receiver, receiving
+from tests.support.receiver import CUT, Receiver, receiving
 
 FIRST, SECOND, THIRD = (f"capillary:9001:{customer}:77:points" for customer in (1, 2, 3))
 
@@ -98,7 +98,7 @@ async def test_corrections_that_a_receiver_refuses_are_sent_again_and_come_befor
         await connection.execute(wrong)
         assert (await rebuild(dsn, force=True)).promoted
         await record_in_active(dsn, ledger, issued("later", 40, 1, 1))
-        receiver.behave = lambda number, _: "cut" if number % 2 else None
+        receiver.behave = lambda number, _: CUT if number % 2 else None
         async with dispatching(dsn):
             await until(lambda: has_delivered(receiver, f"3/balance.changed/{FIRST}"))
 

@@ -8,6 +8,7 @@ from standardwebhooks import Webhook
 
 from ledger.credentials import make_standard
 from ledger.database import Connection
+from ledger.store.append import append
 from ledger.store.registry import Ledger
 from service.outgoing import retry_schedule
 from service.outgoing.endpoints import find_endpoint, rotate_secret, settle_secret
@@ -20,16 +21,21 @@ from service.outgoing.messages import (
     FeedCursor,
     Message,
     encode_body,
+    encode_message,
     request_id,
     sequence_of,
 )
+from service.outgoing.notices import read_notices
 from service.outgoing.retry_schedule import is_given_up, retry_seconds
 from service.outgoing.signatures import signature_headers
 from service.server.openapi.document import build_document
 from tests.service.outgoing.conftest import make_endpoint, record
+from tests.service.outgoing.test_changes import read_all
 from tests.support.client import MASTER_KEY
-from tests.support.payloads import issued, sample
+from tests.support.payloads import VAULT, delivery, issued, sample, samples
+from tests.support.receiver import errors_of
 
+SOURCES = ("ascenda", "capillary", "fabric", "voucherify")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -132,6 +138,26 @@ async def test_an_event_that_loses_a_conflict_takes_its_facts_back(connection: C
     assert kinds.index(("2/0", "fact.recorded")) < kinds.index(("2/fact.retracted/1/0", "fact.retracted"))
 
 
+async def test_every_message_of_all_samples_follows_the_published_schema(
+    connection: Connection, ledger: Ledger
+) -> None:
+    for source in SOURCES:
+        for body in samples(source):
+            await append(connection, VAULT, ledger.ledger_id, [delivery(body, source)])
+    await record(connection, ledger, issued("a", 10, 1, 100), issued("a", 5, 1, 60))  # a conflict
+    endpoint = await make_endpoint(connection, ledger, "https://example.com/", notice_days=366)
+
+    feed = await read_all(connection, endpoint)
+    notices = await read_notices(connection, endpoint, datetime(2026, 1, 1, tzinfo=UTC))
+    events = [json.loads(encode_message(one, "acme")) for one in [*feed, *(notice.message for notice in notices)]]
+
+    assert [error for event in events for error in errors_of(event)] == []
+    assert {event["type"] for event in events} >= {
+        "fact.recorded", "fact.retracted", "balance.changed", "tier.changed", "order_item.failed",
+        "reconciliation.opened",
+    }  # fmt: skip
+
+
 def test_every_type_is_documented_with_a_valid_example() -> None:
     document = build_document()
 
@@ -140,4 +166,4 @@ def test_every_type_is_documented_with_a_valid_example() -> None:
         content = path["post"]["requestBody"]["content"]["application/cloudevents+json"]
         assert content["example"]["type"] == name
         assert set(content["example"]) >= set(content["schema"]["required"])
-        json.dumps(content)
+        assert errors_of(json.loads(json.dumps(content["example"], default=str))) == []

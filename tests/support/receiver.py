@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from standardwebhooks import Webhook
 
-from service.server.openapi.document import build_document
+from tests.support.contract import contract
 
 Behaviour = Callable[[int, web.Request], "web.StreamResponse | str | None"]  # number of the request, from 1
 STALL, RESET, CUT = "stall", "reset", "cut"
@@ -23,17 +23,19 @@ def accept(_: int, __: web.Request) -> None:
 
 
 @cache
-def validator_of(type_name: str) -> Any:
-    """Return the validator of one type of message, from the section `webhooks` of the OpenAPI document."""
-    document = build_document()
-    content = document["webhooks"][type_name]["post"]["requestBody"]["content"]["application/cloudevents+json"]
-    schema = {**content["schema"], "components": document["components"]}
-    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+def validators() -> dict[str, Any]:
+    """Return a validator for each type of message, from the section `webhooks` of the OpenAPI document."""
+    found = {}
+    for name, path in contract()["webhooks"].items():
+        schema = path["post"]["requestBody"]["content"]["application/cloudevents+json"]["schema"]
+        schema = {**schema, "components": contract()["components"]}
+        found[name] = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+    return found
 
 
 def errors_of(event: dict[str, Any]) -> list[str]:
     """Return how a message differs from its published schema."""
-    return [f"{event['type']}: {error.message}" for error in validator_of(event["type"]).iter_errors(event)]
+    return [f"{event['type']}: {error.message}" for error in validators()[event["type"]].iter_errors(event)]
 
 
 class Receiver:
@@ -94,6 +96,7 @@ class Receiver:
 async def receiving(behave: Behaviour = accept) -> AsyncIterator[Receiver]:
     """Run a receiver on this machine."""
     receiver = Receiver(behave)
+    await asyncio.to_thread(validators)  # so that no request waits for it
     app = web.Application()
     app.router.add_post("/hooks", receiver.receive)
     receiver.server = TestServer(app)

@@ -94,8 +94,12 @@ async def test_a_receiver_that_fails_in_every_way_gets_everything_in_order(
             return faults[number]
         return CUT if number % 3 == 0 else None  # every third answer is lost
 
+    async def answer_slowly(number: int, _: web.Request) -> None:
+        await asyncio.sleep(0.1 if number in (7, 8) else 0)
+
     await record(connection, ledger, *history(30))
     async with receiving(misbehave) as receiver:
+        receiver.before = answer_slowly
         endpoint = await make_endpoint(connection, ledger, receiver.url, types=["fact.recorded"], events_per_request=4)
         async with dispatching(dsn):
             await until_delivered(connection, endpoint)

@@ -44,10 +44,9 @@ POSITIONS_PER_READ = 1_000
 LAST_ORDINAL = 2**31 - 1
 VALUE_COLUMNS = {"accounts": "available", "tiers": "tier", "order_items": "refund_due"}  # whose change is announced
 
-READ_GENERATIONS = """
-    SELECT (SELECT subject FROM outgoing.notices WHERE ledger_id = $1 AND endpoint_id = $2 AND type = $3) AS announced,
-           schema_name AS active, current_schema() AS entered, promoted_at
-      FROM projections.generations WHERE state = 'active'
+READ_ANNOUNCED = "SELECT subject FROM outgoing.notices WHERE ledger_id = $1 AND endpoint_id = $2 AND type = $3"
+READ_ACTIVE = """
+    SELECT schema_name, current_schema() AS entered, promoted_at FROM projections.generations WHERE state = 'active'
 """
 IS_THERE = "SELECT EXISTS (SELECT FROM projections.generations WHERE schema_name = $1 AND state <> 'dropping')"
 DIFFERING_FACTS = """
@@ -113,7 +112,8 @@ class CorrectionProgress(NamedTuple):
 async def read_generations(connection: Connection, endpoint: Endpoint) -> AnnouncedGeneration:
     """Read which generation an endpoint knows, and which is active."""
     ids = endpoint.ledger.ledger_id, endpoint.endpoint_id
-    return AnnouncedGeneration(*await connection.fetchrow(READ_GENERATIONS, *ids, GENERATION))
+    announced = await connection.fetchval(READ_ANNOUNCED, *ids, GENERATION)
+    return AnnouncedGeneration(announced, *await connection.fetchrow(READ_ACTIVE))
 
 
 async def set_announced(connection: Connection, endpoint: Endpoint, generation: str) -> None:

@@ -193,6 +193,16 @@ class RollForward:
         """Return all rows with movements or points, sorted by programme, unit, period and vintage."""
         return [row for kind in self.kinds() for row in self.rows_of(kind) if row is not None]
 
+    def totals(self) -> dict[str, Decimal]:
+        """Return the opening, each movement and the closing of all rows together."""
+        totals = dict.fromkeys(("opening", *MOVEMENT_NAMES, "closing"), ZERO)
+        for periods in self._sums.values():
+            for period, vintages in periods.items():
+                for vintage, sums in vintages.items():
+                    if self._query.vintage in (None, vintage):
+                        _add_to_totals(totals, sums.moved, is_before=period == BEFORE)
+        return totals
+
     def rows_of(
         self, kind: ProgrammeUnit, since: date = BEFORE, carried: ClosingsByVintage | None = None
     ) -> Iterator[RollForwardRow | None]:
@@ -271,6 +281,17 @@ class RollForward:
 def _add_points(sums: dict[str, Decimal], name: str, points: Decimal) -> None:
     """Add points to one entry of `sums`, in place."""
     sums[name] = sums.get(name, ZERO) + points
+
+
+def _add_to_totals(totals: dict[str, Decimal], moved: Mapping[str, Decimal], *, is_before: bool) -> None:
+    """Add the movements of one period and vintage to `totals`, in place."""
+    points = sum(moved.values(), ZERO)
+    totals["closing"] += points
+    if is_before:
+        totals["opening"] += points
+        return
+    for name, change in moved.items():
+        totals[name] += -change if name in TAKING_MOVEMENTS else change
 
 
 def _carry_forward(

@@ -4,7 +4,7 @@ The shares of all accounts sum to the figure, because each is computed by the sa
 """
 
 import heapq
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -46,31 +46,17 @@ async def shares_of_roll_forward(
     async with snapshot(connection):
         terms = await load_terms(connection, ledger_id, ACCOUNTS, position)
 
-        def share(history: HolderHistory, account_id: str) -> AccountShare | None:
+        async def share(history: HolderHistory, account_id: str) -> AccountShare | None:
             account = history.accounts[account_id]
             if wanted.programme not in (None, account.programme_ref) or wanted.unit not in (None, account.unit):
                 return None
             rolled = RollForward(wanted, terms)
-            rolled.add(history)
-            figures = _sum_rows(rolled)
+            for _ in rolled.adding(history):
+                await give_way()
+            figures = rolled.totals()
             return AccountShare(account_id, figures[figure], figures)
 
         return await _collect(histories(connection, ledger_id, position), share)
-
-
-def _sum_rows(rolled: RollForward) -> dict[str, Decimal]:
-    """Sum the rows of one account over all periods and vintages."""
-    figures = dict.fromkeys(FIGURES, ZERO)
-    rows = rolled.rows()
-    periods = sorted({row.key.period for row in rows})
-    for row in rows:
-        if row.key.period == periods[0]:
-            figures["opening"] += row.opening
-        if row.key.period == periods[-1]:
-            figures["closing"] += row.closing
-        for name, points in row.movements.items():
-            figures[name] += points
-    return figures
 
 
 async def shares_of_class(
@@ -78,12 +64,13 @@ async def shares_of_class(
 ) -> Shares:
     """Return the accounts behind the sum of one class in the trial balance."""
 
-    def share(history: HolderHistory, account_id: str) -> AccountShare | None:
+    async def share(history: HolderHistory, account_id: str) -> AccountShare | None:
         account = history.accounts[account_id]
         if (account.programme_ref, account.unit) != (programme, unit):
             return None
         balance = TrialBalance(at)
-        balance.add(history)
+        for _ in balance.adding(history):
+            await give_way()
         points = sum((sums.classes.get(name, ZERO) for sums in balance.sums()), ZERO)
         return AccountShare(account_id, points, {})
 
@@ -92,14 +79,17 @@ async def shares_of_class(
 
 
 async def _collect(
-    read: AsyncIterator[HolderHistory], share: Callable[[HolderHistory, str], AccountShare | None]
+    read: AsyncIterator[HolderHistory], share: Callable[[HolderHistory, str], Awaitable[AccountShare | None]]
 ) -> Shares:
-    """Keep the SHARES_MAX largest shares that are not 0, and sum all. Other tasks run between the holders."""
+    """Keep the SHARES_MAX largest shares that are not 0, and sum all.
+
+    Other tasks run between some holders, as `histories` decides, and within a long history.
+    """
     kept: list[tuple[Decimal, str, AccountShare]] = []
     count, total = 0, ZERO
     async for history in read:
         for of_account, account_id in _single_accounts(history):
-            found = share(of_account, account_id)
+            found = await share(of_account, account_id)
             if found is None or not found.points:
                 continue
             count, total = count + 1, total + found.points
@@ -108,12 +98,14 @@ async def _collect(
                 heapq.heappush(kept, item)
             else:
                 heapq.heappushpop(kept, item)
-        await give_way()
     return Shares([one for _, _, one in sorted(kept, reverse=True)], count, total)
 
 
 def _single_accounts(history: HolderHistory) -> Iterator[tuple[HolderHistory, str]]:
     """Yield the history of each account of a holder alone."""
+    if len(history.accounts) == 1:
+        yield history, next(iter(history.accounts))
+        return
     for account_id, account in history.accounts.items():
         lots = {name: lot for name, lot in history.lots.items() if lot.account_id == account_id}
         lines = [line for line in history.lines if line.account_id == account_id]

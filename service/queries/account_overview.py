@@ -1,13 +1,18 @@
-"""An account for a page: its figures, the course of its balance, and its statement from the newest line back."""
+"""An account for a page: its figures, the course of its balance, and its statement from the newest line back.
+
+An account may hold ten thousand open lots. Pages show their sums by day, so the lots themselves stay in the database.
+"""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
+from itertools import groupby
 from typing import Any, NamedTuple
 
+from projections.accounts.lapses import has_lapsed
 from service.queries.accounts import (
-    OPEN_LOTS,
     AccountView,
+    account_json,
     lapses_since,
     load_account,
     lot_json,
@@ -34,6 +39,16 @@ FALLS_BACKWARDS = """
 LAST_LINE = """
     SELECT line FROM statement WHERE ledger_id = $1 AND account_id = $2 AND occurred_at <= $3
      ORDER BY line DESC LIMIT 1
+"""
+# Of a stored account: the lots that lapsed since its last fact. No event reports them, so its row still counts them.
+LAPSED_LOTS = """
+    SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2 AND remaining > 0 AND lapses_at > $3 AND lapses_at <= $4
+     ORDER BY expires_on, earned_at, lot_id
+"""
+DAYS = """
+    SELECT expires_on, sum(remaining) AS points, count(*) AS lots, bool_or(lapses_at IS NOT NULL) AS lapses
+      FROM lots WHERE ledger_id = $1 AND account_id = $2 AND remaining > 0 AND (lapses_at IS NULL OR lapses_at > $3)
+     GROUP BY expires_on ORDER BY expires_on NULLS LAST
 """
 LOTS_BY_DAY = """
     SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2
@@ -63,14 +78,50 @@ class StatementPage(NamedTuple):
     older: int | None
 
 
-async def load_account_with_lots(query: QueryContext, name: str, times: AsOfQuery) -> AccountView:
-    """Return an account as of a time and a position, with its open lots in the order of use. Raises SubjectUnknown."""
+class LastDay(NamedTuple):
+    """The open lots of one last day. The day is None for lots that never lapse."""
+
+    expires_on: date | None
+    points: Decimal
+    lots: int
+    lapses: bool
+
+
+async def load_account_to_show(query: QueryContext, name: str, times: AsOfQuery) -> AccountView:
+    """Return an account as of a time and a position. Raises SubjectUnknown.
+
+    The lots of a stored account are those that lapsed since its last fact. A folded account has all its lots.
+    """
     view = await load_account(query, name, times)
     if view.lines is not None:
         return view
-    lots = await query.connection.fetch(OPEN_LOTS, query.ledger.ledger_id, [view.row["account_id"]])
-    parked = await query.connection.fetchval(PARKED, query.ledger.ledger_id, view.row["subject"])
+    row, ledger_id = view.row, query.ledger.ledger_id
+    lots = await query.connection.fetch(LAPSED_LOTS, ledger_id, row["account_id"], row["last_at"], view.at)
+    parked = await query.connection.fetchval(PARKED, ledger_id, row["subject"])
     return view._replace(lots=lots, parked=None if parked is None else {"parked_position": parked})
+
+
+async def read_last_days(query: QueryContext, view: AccountView) -> list[LastDay]:
+    """Return the open lots of an account by their last day, earliest first. Lots without one are last."""
+    if view.lines is None:
+        rows = await query.connection.fetch(DAYS, query.ledger.ledger_id, view.row["account_id"], view.at)
+        return [LastDay(*row) for row in rows]
+    lots = [lot for lot in view.lots if lot["remaining"] and not has_lapsed(lot["lapses_at"], view.at)]
+    days = []
+    for day, of_day in groupby(lots, key=lambda lot: lot["expires_on"]):
+        some = list(of_day)
+        points = sum((lot["remaining"] for lot in some), Decimal(0))
+        days.append(LastDay(day, points, len(some), any(lot["lapses_at"] is not None for lot in some)))
+    return days
+
+
+def figures_of(view: AccountView, lapses: Lapses, days: Sequence[LastDay]) -> dict[str, Any]:
+    """Return the figures of an account as JSON, with its next lapse and without its lots."""
+    figures = account_json(view, lapses)
+    del figures["lots"]
+    coming = next((day for day in days if day.lapses), None)
+    figures["next_lapse"] = coming and {"expires_on": coming.expires_on, "points": coming.points}
+    return figures
 
 
 async def read_balances(query: QueryContext, view: AccountView, lapses: Lapses) -> list[BalanceAt]:
@@ -132,7 +183,7 @@ async def _stored_lines(
 
 async def read_lots(query: QueryContext, name: str, times: AsOfQuery) -> tuple[AccountView, list[dict[str, Any]]]:
     """Return an account and its lots, used ones too: open lots first, then by the last day. At most LOTS_MAX + 1."""
-    view = await load_account_with_lots(query, name, times)
+    view = await load_account(query, name, times)
     lots = view.lots
     if view.lines is None:
         account = view.row["account_id"]

@@ -66,6 +66,19 @@ def test_every_roll_forward_ties_to_the_accounts(history: list[bytes]) -> None:
 
 
 @given(history=histories())
+def test_the_totals_of_a_roll_forward_are_the_sums_of_its_rows(history: list[bytes]) -> None:
+    for ask in (RollForwardQuery(FIRST, LAST, monthly=True), RollForwardQuery(FIRST, LAST, vintage=date(2023, 11, 1))):
+        forward = rolled(history, ask)
+        rows, totals = forward.rows(), forward.totals()
+        first, last = ask.first, max((row.key.period for row in rows), default=ask.last)
+
+        for name in MOVEMENT_NAMES:
+            assert totals[name] == sum(row.movements[name] for row in rows)
+        assert totals["opening"] == sum(row.opening for row in rows if row.key.period == first)
+        assert totals["closing"] == sum(row.closing for row in rows if row.key.period == last)
+
+
+@given(history=histories())
 def test_every_vintage_closes_with_what_remains_in_its_lots(history: list[bytes]) -> None:
     last = date(2100, 1, 1)
     remaining: dict[tuple[str, date | None], Decimal] = defaultdict(Decimal)

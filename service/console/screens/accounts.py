@@ -1,9 +1,7 @@
 """The screens of an account: its balance with the course and the statement, and its lots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from itertools import groupby
-from typing import Any
 
 from aiohttp import web
 
@@ -17,14 +15,17 @@ from service.console.times import TIMES, parse_times
 from service.parameters import parse_int
 from service.queries.account_overview import (
     LOTS_MAX,
+    LastDay,
     StatementPage,
+    figures_of,
     lapses_of,
-    load_account_with_lots,
+    load_account_to_show,
     read_balances,
+    read_last_days,
     read_lots,
     read_statement,
 )
-from service.queries.accounts import AccountView, account_json
+from service.queries.accounts import AccountView
 from service.queries.freshness import freshness
 
 LINES_PER_PAGE = 50
@@ -71,13 +72,14 @@ async def show_account(request: web.Request) -> Page:
     before = parse_int(request.query.get("before"), "before", least=0, most=2**31)
     async with open_query(request) as query:
         times = await parse_times(query, request)
-        view = await load_account_with_lots(query, name, times)
+        view = await load_account_to_show(query, name, times)
         lapses = lapses_of(view)
+        days = await read_last_days(query, view)
         course = await read_balances(query, view, lapses)
         limit = LINES_PER_FILE if "format" in request.query else LINES_PER_PAGE
         statement = await read_statement(query, view, lapses, before, limit)
         fresh = await freshness(query, times)
-    account = account_json(view, lapses)
+    account = figures_of(view, lapses, days)
     values = {
         "account": account,
         "times": times,
@@ -86,7 +88,7 @@ async def show_account(request: web.Request) -> Page:
         "fresh": fresh,
         "older": statement.older,
     }
-    tables = (_statement_table(statement), _lapse_table(account["lots"]))
+    tables = (_statement_table(statement), _lapse_table(days))
     return Page("account.html", f"{account['unit']} of {account['customer']}", tables, values)
 
 
@@ -101,12 +103,8 @@ def _statement_table(statement: StatementPage) -> PageTable:
     )
 
 
-def _lapse_table(lots: Sequence[Mapping[str, Any]]) -> PageTable:
-    rows = []
-    for day, of_day in groupby(lots, key=lambda lot: lot["expires_on"]):
-        some = list(of_day)
-        points = sum((lot["remaining"] for lot in some), Decimal(0))
-        rows.append({"expires_on": day, "points": points, "lots": len(some)})
+def _lapse_table(days: Sequence[LastDay]) -> PageTable:
+    rows = [day._asdict() for day in days]
     empty = "No points lapse: the account holds none that have a last day."
     return PageTable("lapses", "Points by their last day", LAPSE_COLUMNS, rows, empty, shown=DAYS_SHOWN)
 

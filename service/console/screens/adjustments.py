@@ -22,7 +22,7 @@ from service.console.pages import Page, console_href
 from service.console.visitors import VISITOR
 from service.operations.adjust import Author, adjust, plan_adjustment, plan_reversal, reverse
 from service.operations.preview import account_after, preview_operation
-from service.queries.account_overview import load_account_with_lots
+from service.queries.account_overview import load_account_to_show
 from service.queries.accounts import account_json, find_account
 from service.queries.as_of_query import AsOfQuery
 
@@ -62,7 +62,7 @@ async def adjust_account(request: web.Request, fields: dict[str, str]) -> web.St
         account_id = row["account_id"]
         of = (query.connection, context.vault, query.ledger, account_id, wish.points, wish.author)
         name = fields.get("adjustment")
-        before = account_json(await load_account_with_lots(query, account_id, AsOfQuery(clock.now(), None, False)))
+        before = account_json(await load_account_to_show(query, account_id, AsOfQuery(clock.now(), None, False)))
         planned, previewed = await preview_operation(
             query.connection, query.ledger.ledger_id, plan_adjustment(*of, adjustment=name, expires_on=wish.expires_on)
         )

@@ -13,8 +13,13 @@ from service.console.sentences import line_for_customer
 from service.console.tables import PageColumn, PageTable
 from service.console.times import TIMES, parse_times
 from service.parameters import parse_int
-from service.queries.account_overview import lapses_of, load_account_with_lots, read_statement
-from service.queries.accounts import account_json
+from service.queries.account_overview import (
+    figures_of,
+    lapses_of,
+    load_account_to_show,
+    read_last_days,
+    read_statement,
+)
 
 LINES_PER_PAGE = 200
 COLUMNS = (
@@ -30,10 +35,11 @@ async def show_customer_statement(request: web.Request) -> Page:
     before = parse_int(request.query.get("before"), "before", least=0, most=2**31)
     async with open_query(request) as query:
         times = await parse_times(query, request)
-        view = await load_account_with_lots(query, request.match_info["id"], times)
+        view = await load_account_to_show(query, request.match_info["id"], times)
         lapses = lapses_of(view)
+        days = await read_last_days(query, view)
         statement = await read_statement(query, view, lapses, before, LINES_PER_PAGE)
-    account = account_json(view, lapses)
+    account = figures_of(view, lapses, days)
     rows = [_row(line) for line in statement.lines if line["points"]]
     older = None if statement.older is None else str(statement.older)
     table = PageTable("lines", "Movements, newest first", COLUMNS, rows, "No points have moved yet.", older)

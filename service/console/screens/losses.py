@@ -15,7 +15,7 @@ from service.console.sentences import losses_of, points_of_lots
 from service.console.tables import PageColumn, PageTable
 from service.console.times import TIMES, parse_times
 from service.parameters import parse_int
-from service.queries.account_overview import lapses_of, load_account_with_lots, lots_by_id, read_statement
+from service.queries.account_overview import lapses_of, load_account_to_show, lots_by_id, read_statement
 from service.queries.accounts import account_json
 
 LOSSES_PER_PAGE = 50
@@ -36,7 +36,7 @@ async def show_losses(request: web.Request) -> Page:
     before = parse_int(request.query.get("before"), "before", least=0, most=2**31)
     async with open_query(request) as query:
         times = await parse_times(query, request)
-        view = await load_account_with_lots(query, request.match_info["id"], times)
+        view = await load_account_to_show(query, request.match_info["id"], times)
         lapses = lapses_of(view)
         statement = await read_statement(query, view, lapses, before, LOSSES_PER_PAGE, falls=True)
         ids = sorted({lot for line in statement.lines for lot in points_of_lots(line)})

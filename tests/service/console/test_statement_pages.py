@@ -7,7 +7,7 @@ from ledger.database import connect
 from service.console.cells import render_rows
 from service.console.charts import step_chart
 from service.console.tables import PageColumn, PageTable
-from service.queries.account_overview import BalanceAt, lapses_of, load_account_with_lots, read_balances, read_statement
+from service.queries.account_overview import BalanceAt, lapses_of, load_account_to_show, read_balances, read_statement
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from tests.support.client import serving
@@ -31,7 +31,7 @@ async def test_pages_of_a_statement_hold_every_line_and_lapse_once(dsn: str) -> 
             query = QueryContext(connection, acme.ledger, "key", b"")
             for at in (datetime(2024, 2, 1, tzinfo=UTC), None):
                 times = AsOfQuery(at or datetime.now(UTC), None, at is not None)
-                view = await load_account_with_lots(query, NAME, times)
+                view = await load_account_to_show(query, NAME, times)
                 lapses = lapses_of(view)
                 kinds, before = list[str](), None
                 while True:

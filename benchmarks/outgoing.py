@@ -34,7 +34,8 @@ from projections.engine.worker import catch_up
 from service.outgoing import administration
 from service.outgoing.addresses import Destinations
 from service.outgoing.dispatcher import REFRESH_SECONDS, Dispatcher
-from service.outgoing.endpoints import Endpoint, EndpointOptions, delete_endpoint, disable_endpoint, enable_endpoint
+from service.outgoing.endpoint_options import EndpointOptions
+from service.outgoing.endpoints import Endpoint, delete_endpoint, disable_endpoint, enable_endpoint
 from service.outgoing.fact_feed import read_page
 from service.outgoing.http_client import ReceiverClient
 from service.outgoing.messages import FeedCursor, Message

@@ -1,6 +1,6 @@
 """Acts of an operator on endpoints, for the command line and the API: create, describe, replay, test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +16,9 @@ from projections.queries.as_of import position_at
 from service.outgoing import delivery_state, endpoints
 from service.outgoing.addresses import Destinations
 from service.outgoing.delivery_state import Attempt, DeliveryState
+from service.outgoing.endpoint_options import EndpointOptions
 from service.outgoing.endpoint_sender import attempt_of
-from service.outgoing.endpoints import Endpoint, EndpointOptions
+from service.outgoing.endpoints import Endpoint
 from service.outgoing.http_client import ReceiverClient
 from service.outgoing.message_types import ENDPOINT_TEST
 from service.outgoing.messages import Message
@@ -63,6 +64,26 @@ async def create(
     return await endpoints.create_endpoint(
         connection, master_key, ledger, url, options, destinations=destinations, after=begin, credentials=credentials
     )
+
+
+async def change(
+    connection: Connection,
+    master_key: MasterKey,
+    endpoint: Endpoint,
+    wanted: Mapping[str, Any],
+    *,
+    destinations: Destinations,
+) -> Endpoint:
+    """Change the named options of an endpoint, or its address. Return it as it is then. Raises RequestInvalid."""
+    options = options_of(endpoint)._replace(**{name: value for name, value in wanted.items() if name != "url"})
+    url = wanted.get("url", endpoint.url)
+    await endpoints.change_options(connection, master_key, endpoint, url, options, destinations=destinations)
+    return await endpoints.find_endpoint(connection, master_key, endpoint.endpoint_id)
+
+
+def options_of(endpoint: Endpoint) -> EndpointOptions:
+    """Return the options that an endpoint has now."""
+    return EndpointOptions(*(getattr(endpoint, name) for name in EndpointOptions._fields))
 
 
 async def replay(connection: Connection, endpoint: Endpoint, *, after: int | None, since: datetime | None) -> int:

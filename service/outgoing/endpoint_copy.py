@@ -18,6 +18,7 @@ from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import Ledger
 from ledger.store.row_macs import endpoint_context, mac_of
 from service.outgoing.corrections import GENERATION, PREFIX
+from service.outgoing.endpoint_options import stored_types
 from service.outgoing.endpoints import (
     CREATE_ENDPOINT,
     DELETE_ENDPOINT,
@@ -26,7 +27,6 @@ from service.outgoing.endpoints import (
     enable_endpoint,
     find_endpoint,
     list_endpoints,
-    stored_types,
 )
 
 MOVED = "moved"  # the reason of an endpoint that waits for the end of a move

@@ -5,7 +5,7 @@ A row that was made or changed by SQL alone gets no messages. So access to the d
 
 import logging
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -17,25 +17,17 @@ from ledger import clock
 from ledger.credentials import make_standard
 from ledger.database import Connection
 from ledger.errors import EndpointUnknown, RequestInvalid
-from ledger.facts import FACTS
 from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import Ledger, checked_label
 from ledger.store.row_macs import endpoint_context, has_valid_mac, mac_of
 from service.outgoing.addresses import Destinations, check_url
-from service.outgoing.message_types import RECONCILIATION_CLOSED, RECONCILIATION_OPENED, SUBSCRIBED_TYPES
+from service.outgoing.endpoint_options import CORRECTIONS, EndpointOptions, check_options, complete_types, stored_types
 from service.outgoing.sinks.stream_addresses import is_stream, parse_stream_address
 from service.outgoing.sinks.stream_credentials import StreamCredentials, check_credentials
 
 SECRETS_MAX = 2  # live at once, during a rotation
 ENDPOINTS_PER_LEDGER_MAX = 100
-EVENTS_PER_REQUEST_DEFAULT = 100
-EVENTS_PER_REQUEST_MAX = 1_000
-NOTICE_DAYS_DEFAULT = 30
-NOTICE_DAYS_MAX = 366
-CORRECTIONS = "corrections"  # among the types of a row
-MATTER_TYPES = {RECONCILIATION_OPENED, RECONCILIATION_CLOSED}
 EXTRAS = {"nats": "nats", "kafka": "confluent_kafka"}  # the module that an extra brings
-KINDS = frozenset(fact.__name__ for fact in FACTS)
 
 COUNT_ENDPOINTS = "SELECT count(*) FROM outgoing.endpoints WHERE ledger_id = $1"
 CREATE_ENDPOINT = """
@@ -56,6 +48,11 @@ LIST_ENABLED = f"{_READ_ENDPOINTS} WHERE e.disabled_at IS NULL ORDER BY e.ledger
 _COLUMNS = """
     ledger_id, endpoint_id, url, types, kinds, events_per_request, notice_days, secrets, created_at, disabled_at, label
 """
+SET_OPTIONS = f"""
+    UPDATE outgoing.endpoints
+       SET url = $3, types = $4, kinds = $5, events_per_request = $6, notice_days = $7, label = $8
+     WHERE ledger_id = $1 AND endpoint_id = $2 RETURNING {_COLUMNS}
+"""  # noqa: S608
 SET_SECRETS = f"""
     UPDATE outgoing.endpoints SET secrets = $3 WHERE ledger_id = $1 AND endpoint_id = $2 RETURNING {_COLUMNS}
 """  # noqa: S608
@@ -111,17 +108,6 @@ class Endpoint(NamedTuple):
         return self.signing_secrets[-1].decode() if self.signing_secrets else None
 
 
-class EndpointOptions(NamedTuple):
-    """The options of a new endpoint. Empty `types` means every type, empty `kinds` every kind of fact."""
-
-    types: Sequence[str] = ()
-    kinds: Sequence[str] = ()
-    events_per_request: int = EVENTS_PER_REQUEST_DEFAULT
-    notice_days: int = NOTICE_DAYS_DEFAULT
-    label: str = ""
-    corrections: bool = False
-
-
 async def create_endpoint(
     connection: Connection,
     master_key: MasterKey,
@@ -137,15 +123,14 @@ async def create_endpoint(
 
     `credentials` are for a stream only.
     """
-    _check_options(options)
     endpoint_id = f"ep_{secrets.token_hex(12)}"
-    url = check_url(url, destinations)
+    url = check_endpoint(url, options, destinations)
     secret = _first_secret(url, credentials)
     row: dict[str, Any] = {
         "ledger_id": ledger.ledger_id,
         "endpoint_id": endpoint_id,
         "url": url,
-        "types": stored_types(_complete(options.types), corrections=options.corrections),
+        "types": stored_types(complete_types(options.types), corrections=options.corrections),
         "kinds": sorted(set(options.kinds)),
         "events_per_request": options.events_per_request,
         "notice_days": options.notice_days,
@@ -179,27 +164,11 @@ def _encoded_credentials(url: str, credentials: StreamCredentials) -> bytes:
     return msgspec.json.encode(credentials)
 
 
-def _complete(types: Sequence[str]) -> set[str]:
-    """Return the types of an endpoint: all by default. A matter that was announced as open is announced as closed."""
-    chosen = set(types or SUBSCRIBED_TYPES)
-    return chosen | MATTER_TYPES if chosen & MATTER_TYPES else chosen
-
-
-def stored_types(types: Collection[str], *, corrections: bool) -> list[str]:
-    """Return the types as the row has them. One more stands for corrections, so that the MAC covers that option."""
-    return sorted({*types, CORRECTIONS} if corrections else types)
-
-
-def _check_options(options: EndpointOptions) -> None:
-    unknown = sorted(set(options.types) - SUBSCRIBED_TYPES)
-    if unknown:
-        raise RequestInvalid(f"`types` must be some of {', '.join(sorted(SUBSCRIBED_TYPES))}")
-    if set(options.kinds) - KINDS:
-        raise RequestInvalid(f"`kinds` must be kinds of facts: some of {', '.join(sorted(KINDS))}")
-    if not 1 <= options.events_per_request <= EVENTS_PER_REQUEST_MAX:
-        raise RequestInvalid(f"`events_per_request` must be 1 to {EVENTS_PER_REQUEST_MAX:,}")
-    if not 1 <= options.notice_days <= NOTICE_DAYS_MAX:
-        raise RequestInvalid(f"`notice_days` must be 1 to {NOTICE_DAYS_MAX}")
+def check_endpoint(url: str, options: EndpointOptions, destinations: Destinations) -> str:
+    """Check the address and the options of an endpoint. Return the address as it is stored. Raises RequestInvalid."""
+    checked_label(options.label)
+    check_options(options)
+    return check_url(url, destinations)
 
 
 async def find_endpoint(connection: Connection, master_key: MasterKey, endpoint_id: str) -> Endpoint:
@@ -228,6 +197,38 @@ async def list_enabled_endpoints(connection: Connection, master_key: MasterKey) 
     """List the endpoints of all ledgers that get messages."""
     rows = await connection.fetch(LIST_ENABLED)
     return [_decrypted_endpoint(row, master_key) for row in rows if _is_valid(master_key, row)]
+
+
+async def change_options(
+    connection: Connection,
+    master_key: MasterKey,
+    endpoint: Endpoint,
+    url: str,
+    options: EndpointOptions,
+    *,
+    destinations: Destinations,
+) -> None:
+    """Change the address and the options of an endpoint. Its position and its secrets stay. Raises RequestInvalid."""
+    url = check_endpoint(url, options, destinations)
+    check_same_kind(endpoint, url)
+    ids = endpoint.ledger.ledger_id, endpoint.endpoint_id
+    values = (
+        url,
+        stored_types(complete_types(options.types), corrections=options.corrections),
+        sorted(set(options.kinds)),
+        options.events_per_request,
+        options.notice_days,
+    )
+    async with connection.transaction():
+        row = await connection.fetchrow(SET_OPTIONS, *ids, *values, checked_label(options.label))
+        await _bind(connection, master_key, row, ids)
+
+
+def check_same_kind(endpoint: Endpoint, url: str) -> None:
+    """Raise RequestInvalid unless a new address is of the same kind, so that the secret or the credentials fit."""
+    kinds = [parse_stream_address(one).kind if is_stream(one) else "" for one in (endpoint.url, url)]
+    if kinds[0] != kinds[1]:
+        raise RequestInvalid("`url` must stay of its kind: a webhook, or a stream; create another endpoint instead")
 
 
 async def rotate_secret(connection: Connection, master_key: MasterKey, endpoint: Endpoint) -> str:

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from service.api.answers.fields import Cursor, Time
-from service.outgoing.endpoints import (
+from service.outgoing.endpoint_options import (
     EVENTS_PER_REQUEST_DEFAULT,
     EVENTS_PER_REQUEST_MAX,
     NOTICE_DAYS_DEFAULT,
@@ -165,6 +165,18 @@ class NewEndpoint(msgspec.Struct, forbid_unknown_fields=True):
     after: Annotated[int | None, Meta(description="Send what comes after this position. Default: what is new.")] = None
     since: Annotated[str | None, Meta(description="Send what was recorded after this time.")] = None
     credentials: Annotated[StreamCredentials | None, Meta(description="The credentials of a stream.")] = None
+
+
+class ChangedEndpoint(msgspec.Struct, forbid_unknown_fields=True):
+    """The options that change. Options that are left out, or null, stay."""
+
+    url: str | None = None
+    types: Annotated[list[str] | None, Meta(description="Types of messages. An empty list means all.")] = None
+    kinds: Annotated[list[str] | None, Meta(description="Kinds of facts. An empty list means all.")] = None
+    events_per_request: int | None = None
+    notice_days: int | None = None
+    label: str | None = None
+    corrections: Annotated[bool | None, Meta(description="Send differences that a promotion uncovers, once.")] = None
 
 
 class Replay(msgspec.Struct, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ from aiohttp import web
 from ledger.errors import EndpointUnknown
 from service.api.answers.endpoints import (
     AttemptPage,
+    ChangedEndpoint,
     EndpointAnswer,
     EndpointChanged,
     EndpointCreated,
@@ -29,7 +30,8 @@ from service.api.responses import json_response, page_response
 from service.formatting import cut_page, decode_cursor
 from service.outgoing import administration, delivery_state
 from service.outgoing import endpoints as store
-from service.outgoing.endpoints import Endpoint, EndpointOptions
+from service.outgoing.endpoint_options import EndpointOptions
+from service.outgoing.endpoints import Endpoint
 from service.outgoing.sinks.stream_credentials import StreamCredentials
 from service.parameters import parse_time
 from service.queries.context import QueryContext
@@ -75,6 +77,27 @@ async def get_endpoint(request: web.Request) -> web.Response:
     """Return one endpoint: its options, its position, its failures."""
     async with open_query(request, "admin") as query:
         [described] = await administration.describe(query.connection, [await _find(request, query)])
+        return json_response(described)
+
+
+async def change_endpoint(request: web.Request) -> web.Response:
+    """Change the address or the options of an endpoint. Its position and its secrets stay.
+
+    A running service applies the change within 5 s.
+    """
+    context = _context(request)
+    body = await read_json_body(request, ChangedEndpoint)
+    wanted = {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not None}
+    async with open_query(request, "admin") as query:
+        endpoint = await _find(request, query)
+        changed = await administration.change(
+            query.connection,
+            context.master_key,
+            endpoint,
+            wanted,
+            destinations=context.settings.allowed_destinations(),
+        )
+        [described] = await administration.describe(query.connection, [changed])
         return json_response(described)
 
 
@@ -184,6 +207,7 @@ OPERATIONS = (
         "POST", "/v1/endpoints", create_endpoint, tag="outgoing", answer=EndpointCreated, body=NewEndpoint, status=201
     ),
     get(ONE, get_endpoint, answer=EndpointAnswer, scopes=("admin",), **OF_ENDPOINT),
+    change("PATCH", ONE, change_endpoint, answer=EndpointAnswer, body=ChangedEndpoint, **OF_ENDPOINT),
     change("DELETE", ONE, delete_endpoint, answer=EndpointDeleted, **OF_ENDPOINT),
     change("POST", f"{ONE}/enable", enable_endpoint, answer=EndpointChanged, **OF_ENDPOINT),
     change("POST", f"{ONE}/disable", disable_endpoint, answer=EndpointChanged, **OF_ENDPOINT),

@@ -24,6 +24,7 @@ from service.api.requests.idempotency import answer_once
 from service.api.requests.parameters import MIN_POSITION, TIMES, Parameter
 
 ACCESS = web.RequestKey("access", ApiAccess)
+IS_CHANGE = web.RequestKey("is_change", bool)  # True for an operation that may change something
 
 AS_OF_NOW = "this path is answered as of now"
 NUL = "\0"  # PostgreSQL cannot store it in a text
@@ -90,6 +91,7 @@ class Operation(NamedTuple):
                 request[ACCESS] = await context.authenticate_key(request, *self.scopes, basic=self.basic)
                 context.memory_limit.check()
             check_parameters(request, known)
+            request[IS_CHANGE] = self.is_keyed or self.method not in ("GET", "POST")
             if self.is_keyed:
                 return await answer_once(request, request[ACCESS].ledger.ledger_id, self.handler)
             return await self.handler(request)

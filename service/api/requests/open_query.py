@@ -10,7 +10,7 @@ from ledger.errors import NotAwaited, RequestInvalid
 from ledger.privacy.access_log import record_access
 from ledger.store.api_keys import ApiAccess
 from ledger.vendors.personal_values import is_personal_value, refuse_personal_value
-from service.api.requests.admission import ACCESS
+from service.api.requests.admission import ACCESS, IS_CHANGE
 from service.api.requests.app_context import APP_CONTEXT, CHANGE_CONNECTION, AppContext, check_scopes
 from service.api.requests.parameters import LIMIT, LIMIT_DEFAULT
 from service.queries.as_of_query import AsOfQuery, parse_as_of_params
@@ -44,6 +44,7 @@ async def open_query(
     """Check the scopes of the request's key, wait for `min_position`, and lend a connection.
 
     - A request that only reads gets a connection that PostgreSQL confines to the key's ledger, whatever SQL runs.
+    - A change is recorded first, with the key and the path. A dry run is not.
     - A look with scope `audit` is recorded first, with the reason in `reason`. That covers paths which only `audit`
       opens, and paths which `read` opens too if the key has scope `audit`.
     - Each ledger has a share of the connections. `heavy` is for answers that add up a whole ledger. One such answer,
@@ -72,9 +73,11 @@ async def _lend_connection(
 ) -> AsyncIterator[Connection]:
     if scope not in READING_SCOPES:
         if CHANGE_CONNECTION in request and not apart:
+            await _log_change(request[CHANGE_CONNECTION], access, request)
             yield request[CHANGE_CONNECTION]
             return
         async with context.service_pool.acquire() as connection:
+            await _log_change(connection, access, request)
             yield connection
         return
     async with context.reader_pool.acquire() as connection:
@@ -82,6 +85,13 @@ async def _lend_connection(
         if scope == "audit" or ("audit" in or_scopes and "audit" in access.scopes):
             await log_access(connection, access, request, f"{request.method} {_path_without_personal_values(request)}")
         yield connection
+
+
+async def _log_change(connection: Connection, access: ApiAccess, request: web.Request) -> None:
+    """Record a request of the API that changes something, once. The console records its actions itself."""
+    if request.get(IS_CHANGE, False) and request.query.get("dry_run", "false") == "false":
+        request[IS_CHANGE] = False
+        await log_access(connection, access, request, f"{request.method} {_path_without_personal_values(request)}")
 
 
 async def log_access(connection: Connection, access: ApiAccess, request: web.Request, subject: str) -> None:

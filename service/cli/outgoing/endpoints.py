@@ -25,14 +25,14 @@ from service.environment import Environment, run_with_connection
 from service.formatting import format_time
 from service.outgoing import administration, delivery_state
 from service.outgoing import endpoints as store
-from service.outgoing.endpoints import (
+from service.outgoing.endpoint_options import (
     EVENTS_PER_REQUEST_DEFAULT,
     EVENTS_PER_REQUEST_MAX,
     NOTICE_DAYS_DEFAULT,
     NOTICE_DAYS_MAX,
-    Endpoint,
     EndpointOptions,
 )
+from service.outgoing.endpoints import Endpoint
 from service.outgoing.sinks.stream_credentials import read_credentials_file
 from service.parameters import parse_time
 
@@ -149,6 +149,46 @@ def show_endpoint(endpoint_id: EndpointArgument, data: DataOption = None, as_jso
         show_json(found)
     else:
         show_table(("field", "value"), ((name, _plain(value)) for name, value in found.items()))
+
+
+@endpoints.command("edit")
+def edit_endpoint(
+    endpoint_id: EndpointArgument,
+    url: Annotated[str | None, typer.Option(help="The URL that receives the messages.")] = None,
+    types: Annotated[str | None, typer.Option(metavar="TYPE,…", help="Types of messages; '' means all.")] = None,
+    kinds: Annotated[str | None, typer.Option(metavar="KIND,…", help="Kinds of facts; '' means all.")] = None,
+    events_per_request: Annotated[
+        int | None, typer.Option(min=1, max=EVENTS_PER_REQUEST_MAX, help="The most messages of a request.")
+    ] = None,
+    notice_days: Annotated[
+        int | None, typer.Option(min=1, max=NOTICE_DAYS_MAX, help="Days before a lapse or an expiry to give notice.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change the address or the options of an endpoint. Options that are not given stay."""
+    given = {
+        "url": url,
+        "types": None if types is None else _words(types),
+        "kinds": None if kinds is None else _words(kinds),
+        "events_per_request": events_per_request,
+        "notice_days": notice_days,
+        "label": label,
+    }
+    wanted = {name: value for name, value in given.items() if value is not None}
+
+    async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> dict[str, Any]:
+        destinations = environment.settings.allowed_destinations()
+        master_key = environment.master_key
+        changed = await administration.change(connection, master_key, endpoint, wanted, destinations=destinations)
+        [described] = await administration.describe(connection, [changed])
+        return described
+
+    changed = _with_endpoint(data, endpoint_id, work)
+    show_result(
+        changed, f"Endpoint {endpoint_id} is changed; a running service applies it within 5 s.", as_json=as_json
+    )
 
 
 @endpoints.command("enable")

@@ -9,7 +9,8 @@ from ledger.store import api_keys
 from ledger.store.api_keys import SCOPES
 from projections import rebuild
 from service.outgoing.addresses import PUBLIC_ONLY
-from service.outgoing.endpoints import EndpointOptions, create_endpoint
+from service.outgoing.endpoint_options import EndpointOptions
+from service.outgoing.endpoints import create_endpoint
 from service.server.openapi.document import FILE
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued, merged, redeemed, samples

@@ -34,6 +34,7 @@ WORKS = (
     ("endpoint create", "--ledger=json", "--url=https://receiver.example/hooks"),
     ("endpoint list",),
     ("endpoint show", "{endpoint_id}"),
+    ("endpoint edit", "{endpoint_id}", "--label=changed"),
     ("endpoint test", "{endpoint_id}"),
     ("endpoint replay", "{endpoint_id}", "--after=0"),
     ("endpoint attempts", "{endpoint_id}"),

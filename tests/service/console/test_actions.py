@@ -15,7 +15,7 @@ from service.api.requests.app_context import APP_CONTEXT
 from service.embedded.server import EmbeddedPostgres
 from service.outgoing import administration
 from service.outgoing.addresses import PUBLIC_ONLY
-from service.outgoing.endpoints import EndpointOptions
+from service.outgoing.endpoint_options import EndpointOptions
 from service.settings import Settings
 from tests.conftest import fresh_database
 from tests.support.client import MASTER_KEY, TenantClient, serving

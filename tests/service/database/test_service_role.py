@@ -13,7 +13,8 @@ from ledger.transparency import tree_heads
 from ledger.transparency.signer import Signer
 from service.audit.verify_ledger import verify_ledger
 from service.outgoing.addresses import PUBLIC_ONLY
-from service.outgoing.endpoints import EndpointOptions, create_endpoint
+from service.outgoing.endpoint_options import EndpointOptions
+from service.outgoing.endpoints import create_endpoint
 from tests.support.client import MASTER_KEY, serving
 from tests.support.payloads import VAULT, delivery, issued
 

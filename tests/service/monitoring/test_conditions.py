@@ -27,7 +27,7 @@ from service.monitoring.position_gauges import read_position_gauges
 from service.monitoring.samples import Sample
 from service.outgoing import administration, endpoints
 from service.outgoing.addresses import PUBLIC_ONLY
-from service.outgoing.endpoints import EndpointOptions
+from service.outgoing.endpoint_options import EndpointOptions
 from service.settings import Settings
 from tests.projections.engine.test_containment import Unforeseen, in_rule
 from tests.support.client import MASTER_KEY

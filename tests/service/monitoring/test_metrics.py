@@ -16,7 +16,7 @@ from service.background import appender
 from service.monitoring.instruments import Instruments
 from service.outgoing import administration
 from service.outgoing.addresses import PUBLIC_ONLY
-from service.outgoing.endpoints import EndpointOptions
+from service.outgoing.endpoint_options import EndpointOptions
 from service.server.metrics_listener import metrics_listener
 from service.server.observe_request import INSTRUMENTS
 from service.settings import Settings

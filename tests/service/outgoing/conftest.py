@@ -17,7 +17,8 @@ from projections.engine.worker import catch_up
 from service.outgoing import administration, dispatcher, endpoint_sender, retry_schedule
 from service.outgoing.addresses import Destinations
 from service.outgoing.dispatcher import Dispatcher
-from service.outgoing.endpoints import Endpoint, EndpointOptions
+from service.outgoing.endpoint_options import EndpointOptions
+from service.outgoing.endpoints import Endpoint
 from service.outgoing.sinks.stream_credentials import StreamCredentials
 from tests.support.client import MASTER_KEY
 from tests.support.payloads import VAULT, delivery

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from ledger.privacy.access_log import accesses_after
 from ledger.store import api_keys
 from service.settings import Settings
 from tests.service.outgoing.conftest import dispatching, until
@@ -69,6 +70,29 @@ async def test_an_endpoint_from_its_creation_to_its_end(dsn: str) -> None:
     assert len(attempts[1]["items"]) == 1
     assert further[1]["items"][-1]["outcome"] == "test"
     assert (deleted[1]["deleted"], gone[0], gone[1]["type"]) == (True, 404, "/v1/errors/endpoint-unknown")
+
+
+async def test_options_of_an_endpoint_change_and_each_change_is_recorded(dsn: str) -> None:
+    async with administrators(dsn, "acme", "other") as [acme, other]:
+        _, made = await acme.ask("POST", "/v1/endpoints", {"url": "https://a.example/hook", "types": ["tier.changed"]})
+        path = f"/v1/endpoints/{made['endpoint_id']}"
+
+        status, changed = await acme.ask("PATCH", path, {"url": "https://b.example/hook", "notice_days": 7})
+        wrong = await acme.ask("PATCH", path, {"kinds": ["Nothing"]})
+        foreign = await other.ask("PATCH", path, {"label": "mine"})
+        shown = await acme.ask("GET", path)
+
+        async with acme.tenant.database() as connection:
+            looks = await accesses_after(connection, acme.tenant.ledger.ledger_id, 0, 10)
+
+    assert (status, changed["url"], changed["types"], changed["notice_days"]) == (
+        200,
+        "https://b.example/hook",
+        ["tier.changed"],
+        7,
+    )
+    assert (wrong[0], foreign[0], shown[1]["label"]) == (400, 404, "")
+    assert [look.object for look in looks] == ["POST /v1/endpoints", f"PATCH {path}", f"PATCH {path}"]
 
 
 async def got(ids: list[str], identifier: str, times: int = 1) -> bool:

@@ -25,7 +25,7 @@ from service.console.cookies import PATH, is_from_another_site, is_same_origin, 
 from service.console.pages import Page, console_href, render, respond
 from service.console.visitors import SESSIONS, VISITOR, admit_visitor
 
-FORM_FIELDS_MAX = 30
+FORM_FIELDS_MAX = 50
 EVERY_PAGE = ("format", "table", "min_position")  # parameters
 KEYLESS = web.AppKey("keyless", set[Any])
 
@@ -36,7 +36,7 @@ ActionHandler = Callable[[web.Request, dict[str, str]], Awaitable[web.StreamResp
 
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -1,4 +1,4 @@
-"""Files of the console: the style sheet, the scripts and the icon. They are read once, and need no key."""
+"""Files of the console: the style sheet, the scripts, the fonts and the icon. They are read once, and need no key."""
 
 import hashlib
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from aiohttp import web
 
 FOLDER = Path(__file__).with_name("static")
-TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 SECONDS_MAX = 86_400  # in the caches of browsers; the address changes with the content
 FILES = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.suffix in TYPES}
 
@@ -16,10 +16,11 @@ async def get_asset(request: web.Request) -> web.Response:
     name = request.match_info["asset"]
     if name not in FILES:
         raise web.HTTPNotFound
+    content_type = TYPES[Path(name).suffix]
     return web.Response(
         body=FILES[name],
-        content_type=TYPES[Path(name).suffix],
-        charset="utf-8",
+        content_type=content_type,
+        charset=None if content_type.startswith("font/") else "utf-8",
         headers={"Cache-Control": f"public, max-age={SECONDS_MAX}"},
     )
 

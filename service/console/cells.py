@@ -23,11 +23,12 @@ from service.console.tables import PageTable
 
 NOTHING = '<span class="nothing">–</span>'
 NO_STATE = "none"
+SUM = "is_sum"  # a value of rows that sum others
 
 
 def render_rows(table: PageTable) -> Markup:
     """Return the rows of a table that a page shows."""
-    columns = [column for column in table.columns if column.kind != "file"]
+    columns = table.shown_columns
     lines = []
     for row in table.rows[: table.shown]:
         cells = []
@@ -36,7 +37,8 @@ def render_rows(table: PageTable) -> Markup:
             href = column.href(row) if column.href is not None else None
             linked = html if href is None else f'<a href="{escape(href)}">{html}</a>'
             cells.append(f'<td class="{column.kind}">{linked}</td>')
-        lines.append(f"<tr>{''.join(cells)}</tr>\n")
+        opening = '<tr class="total">' if row.get(SUM) else "<tr>"
+        lines.append(f"{opening}{''.join(cells)}</tr>\n")
     return Markup("".join(lines))  # noqa: S704 - every part was escaped
 
 
@@ -51,11 +53,14 @@ def _html(kind: str, title: str, value: Any) -> str:
     if value is None:
         return NOTHING
     if kind == "time" or isinstance(value, datetime):
-        return f'<time datetime="{value.isoformat()}">{format_time(value)}</time>'
+        day, _, clock_time = format_time(value).partition(" ")
+        return f'<time datetime="{value.isoformat()}">{day} <span class="clock">{clock_time}</span></time>'
+    if kind in ("points", "number") and value == 0:
+        return '<span class="zero">0</span>'
     if kind == "points":
         return str(escape(format_points(value)))
     if kind == "signed":
-        look = "minus" if value < 0 else "plus" if value > 0 else ""
+        look = "minus" if value < 0 else "plus" if value > 0 else "zero"
         return f'<span class="{look}">{escape(format_signed(value))}</span>'
     if kind == "short":
         return f'<code title="{escape(value)}">{escape(shorten(value))}</code>'

@@ -1,35 +1,51 @@
 """Charts as SVG geometry, made by the server. Templates write the elements; labels are HTML beside the drawing.
 
-A drawing has its own units and is stretched to the width of the page. So it holds no text.
+A drawing has its own units and is stretched to the width of the page. So it holds no text. Labels stand at equal
+distances beside it, because the policy of the pages allows no style in an element.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from service.console.formats import format_points, format_time
 from service.queries.account_overview import BalanceAt
 
 WIDTH, HEIGHT = 1_000, 200
 BAR_WIDTH = 100
-COLUMNS = 1_000  # at most this many steps are drawn: more than a screen has pixels
+COLUMNS = 600  # each draws POINTS_PER_COLUMN steps at most: about as many as a screen has pixels
 POINTS_PER_COLUMN = 4
-LABELS = 4
+READOUTS = 400  # steps with a value under the pointer, at most
+LABELS = 5  # of times
+LEVELS_MIN = 4
 SHADES = 4
 
 
 class StepChart(NamedTuple):
-    """A step chart of a balance: a line, the area below it, the zero line, and the labels of both axes."""
+    """A step chart of a balance: a line, the area below it, and the labels of both axes.
+
+    `levels` are the labelled balances, highest first, at equal distances. `steps` holds a place, a time and a balance
+    for each step that the script shows.
+    """
 
     line: str
     area: str
     zero: float
-    top: Decimal
-    bottom: Decimal
+    levels: Sequence[Decimal]
+    lowest: Decimal
+    highest: Decimal
     times: Sequence[datetime]
+    steps: str
     width: int = WIDTH
     height: int = HEIGHT
+
+    @property
+    def grid(self) -> str:
+        """The lines at the labelled balances, and at the labelled times."""
+        down = [round(self.height * number / (len(self.levels) - 1), 1) for number in range(len(self.levels))]
+        return "".join(f"M0 {y}H{self.width}" for y in down)
 
 
 class BarPart(NamedTuple):
@@ -45,22 +61,40 @@ def step_chart(course: Sequence[BalanceAt], until: datetime) -> StepChart | None
     if not course or until <= course[0].at:
         return None
     begins, span = course[0].at, (until - course[0].at).total_seconds()
-    top = max(Decimal(0), max(point.balance for point in course))
-    bottom = min(Decimal(0), min(point.balance for point in course))
-    if top == bottom:
-        top = Decimal(1)
-
-    scale, highest = HEIGHT / float(top - bottom), float(top)
+    highest, lowest = max(point.balance for point in course), min(point.balance for point in course)
+    levels = _levels(min(Decimal(0), lowest), max(Decimal(0), highest))
+    scale, top = HEIGHT / float(levels[0] - levels[-1]), float(levels[0])
     times_from = begins.timestamp()
     places = [
-        (WIDTH * (point.at.timestamp() - times_from) / span, (highest - float(point.balance)) * scale)
-        for point in course
+        (WIDTH * (point.at.timestamp() - times_from) / span, (top - float(point.balance)) * scale) for point in course
     ]
     points = [f"M0 {places[0][1]:.1f}", *(f"H{x:.1f}V{y:.1f}" for x, y in _thin(places))]
     line = f"{''.join(points)}H{WIDTH}"
-    zero = round(highest * scale, 1)
+    zero = round(top * scale, 1)
     times = [begins + (until - begins) * number / (LABELS - 1) for number in range(LABELS)]
-    return StepChart(line, f"{line}V{zero}H0Z", zero, top, bottom, times)
+    return StepChart(line, f"{line}V{zero}H0Z", zero, levels, lowest, highest, times, _steps(course, places))
+
+
+def _levels(bottom: Decimal, top: Decimal) -> list[Decimal]:
+    """Return round balances at equal distances that enclose a range, highest first: 3 to 7 of them."""
+    span = (top - bottom) or Decimal(1)
+    power = Decimal(10) ** (span / LEVELS_MIN).adjusted()
+    step = next(
+        power * factor
+        for factor in (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))
+        if power * factor * LEVELS_MIN >= span
+    )
+    first, last = (bottom / step).to_integral_value(ROUND_FLOOR), (top / step).to_integral_value(ROUND_CEILING)
+    count = max(int(last - first), 1)
+    return [(first + number) * step for number in range(count, -1, -1)]
+
+
+def _steps(course: Sequence[BalanceAt], places: Sequence[tuple[float, float]]) -> str:
+    """Write the steps that the script shows: of each column the last one."""
+    last_of_column = {int(x * READOUTS / WIDTH): (x, point) for (x, _), point in zip(places, course, strict=True)}
+    return ";".join(
+        f"{x:.1f}|{format_time(point.at)[:16]}|{format_points(point.balance)}" for x, point in last_of_column.values()
+    )
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
@@ -121,6 +155,12 @@ def lot_bar(lot: Mapping[str, Any], largest: Decimal) -> list[BarPart]:
             parts.append(BarPart(name, round(start, 2), round(width, 2)))
             start += width
     return parts
+
+
+def share_bar(points: Decimal, largest: Decimal) -> list[BarPart]:
+    """Return a bar for points beside the largest ones, whose bar is as wide as the drawing."""
+    width = BAR_WIDTH * float(abs(points) / largest) if largest else 0.0
+    return [BarPart("used", 0.0, round(width, 2))]
 
 
 class CurveChart(NamedTuple):

@@ -10,12 +10,13 @@ from ledger.decimals import format_decimal
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
-SHORT_CHARACTERS_MAX = 26
+SHORT_CHARACTERS_MAX = 36
 # How a state looks: good, bad, or in need of attention. Other states are neutral.
 GOOD = ("completed", "fulfilled", "redeemed", "captured", "posted", "linked", "achieved", "active", "delivered")
 BAD = ("failed", "due", "received-only", "rejected", "failing", "disabled")
 TO_WATCH = ("cancelled", "expired", "initiated", "pending", "rolled_back", "partly_redeemed")
 STATE_LOOKS = {**dict.fromkeys(GOOD, "good"), **dict.fromkeys(BAD, "bad"), **dict.fromkeys(TO_WATCH, "warn")}
+TIME_AS_TEXT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 CAPITAL_INSIDE = re.compile(r"(?<!^)[A-Z]")
 
 
@@ -48,6 +49,13 @@ def format_fact(kind: str) -> str:
     return CAPITAL_INSIDE.sub(lambda letter: f" {letter[0].lower()}", kind)
 
 
+def format_fact_value(value: Any) -> str:
+    """Write a value of a fact. Facts hold times as text."""
+    if isinstance(value, str) and TIME_AS_TEXT.fullmatch(value):
+        return format_time(datetime.fromisoformat(value))
+    return format_text(value)
+
+
 def state_look(state: Any) -> str:
     """Return the class of a state's badge."""
     return STATE_LOOKS.get(str(state).lower(), "")
@@ -55,7 +63,7 @@ def state_look(state: Any) -> str:
 
 def shorten(text: str) -> str:
     """Return the beginning and the end of a long id."""
-    return text if len(text) <= SHORT_CHARACTERS_MAX else f"{text[:8]}…{text[-10:]}"
+    return text if len(text) <= SHORT_CHARACTERS_MAX else f"{text[:14]}…{text[-12:]}"
 
 
 def format_text(value: Any) -> str:

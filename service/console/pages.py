@@ -15,6 +15,7 @@ from service.console.cookies import PATH
 from service.console.formats import (
     format_day,
     format_fact,
+    format_fact_value,
     format_points,
     format_signed,
     format_text,
@@ -51,9 +52,17 @@ def respond(request: web.Request, page: Page) -> web.Response:
     if table is None:
         names = ", ".join(table.name for table in page.tables)
         raise RequestInvalid(f"`table` must be one of this page: {names or 'it has none'}")
+    return file_response(request, table, wanted)
+
+
+def file_response(request: web.Request, table: PageTable, wanted: str) -> web.Response:
+    """Answer with a table as a file. `Link` names the address of the next rows."""
     body = table_csv(table) if wanted == "csv" else table_json(table)
     disposition = f'attachment; filename="{table.name}.{wanted}"' if wanted == "csv" else "inline"
     headers = {"Content-Disposition": disposition}
+    if table.next_cursor is not None:
+        query = urlencode({**request.query, table.cursor_name: table.next_cursor})
+        headers["Link"] = f'<{request.path}?{query}>; rel="next"'
     return web.Response(body=body, content_type=TYPES[wanted], charset="utf-8", headers=headers)
 
 
@@ -103,6 +112,7 @@ def _make_environment() -> jinja2.Environment:
         "day": format_day,
         "fact": format_fact,
         "show": format_text,
+        "show_fact": format_fact_value,
         "short": shorten,
         "look": state_look,
     }

@@ -50,7 +50,10 @@ def _columns(table: str) -> tuple[PageColumn, ...]:
     types = {column.name: column.type for column in columns_of(TABLES[table].row)}
     names = CHOSEN.get(table) or tuple(name for name in types if name not in HIDDEN)[:COLUMNS_MAX]
     first = PageColumn("id", column_title(table.removesuffix("s")), "short", _link_of(table, projection))
-    return (first, *(_column(name, types.get(name)) for name in names))
+    shown = [_column(name, types.get(name)) for name in names]
+    if table == "accounts":  # the id of an account begins with the customer
+        shown = [one._replace(kind="file") if one.name == "customer" else one for one in shown]
+    return (first, *shown)
 
 
 def side_table_columns(table: Table, rows: Sequence[Row]) -> list[PageColumn]:

@@ -8,6 +8,9 @@ from service.reconciliation.formats import csv_line
 
 Row = Mapping[str, Any]
 FORMATS = ("csv", "json")
+WIDTH_REM_MAX = 72.0  # of a table in a wide window
+WIDTHS_REM = {"time": 11.0, "day": 7.5, "number": 6.0, "event": 5.5, "points": 7.5, "signed": 7.5, "bar": 13.5}
+WIDTHS_REM |= {"short": 13.0, "code": 12.0, "prose": 26.0, "state": 8.0, "flag": 6.0}
 
 
 class PageColumn(NamedTuple):
@@ -19,6 +22,8 @@ class PageColumn(NamedTuple):
     title: str
     kind: str = "text"
     href: Callable[[Row], str | None] | None = None
+    sort_href: str | None = None  # address of the rows in the order of this column
+    sorted: str | None = None  # ascending or descending, if the rows are in this order
 
 
 class PageTable(NamedTuple):
@@ -36,6 +41,18 @@ class PageTable(NamedTuple):
     note: str = ""
     shown: int | None = None
     more: str | None = None  # address of all rows
+    cursor_name: str = "cursor"  # parameter of the next page
+
+    @property
+    def shown_columns(self) -> list[PageColumn]:
+        """The columns that a page shows. A flag that no row has is left out."""
+        shown = [column for column in self.columns if column.kind != "file"]
+        return [one for one in shown if one.kind != "flag" or any(row.get(one.name) for row in self.rows)]
+
+    @property
+    def is_narrow(self) -> bool:
+        """True if the table fits a wide window, so that its head may stay in view."""
+        return sum(WIDTHS_REM.get(column.kind, 8.0) for column in self.shown_columns) <= WIDTH_REM_MAX
 
 
 def table_csv(table: PageTable) -> bytes:

@@ -100,6 +100,7 @@ def _statement_table(statement: StatementPage) -> PageTable:
         statement.lines,
         "The statement has no line up to this time: no event moved points of this account by then.",
         None if statement.older is None else str(statement.older),
+        cursor_name="before",
     )
 
 
@@ -142,13 +143,20 @@ async def show_lots(request: web.Request) -> Page:
         for lot in shown
     ]
     note = (
-        f"Files hold only {LOTS_MAX} lots: the open ones, then those with the latest days."
+        f"The list of lots has all of them. Here are {LOTS_MAX}: the open ones, then those with the latest days."
         if len(lots) > LOTS_MAX
         else ""
     )
     empty = "The account has no lot: it was never credited with points."
     table = PageTable(
-        "lots", "Lots, open ones first, by their last day", LOT_COLUMNS, rows, empty, note=note, shown=LOTS_SHOWN
+        "lots",
+        "Lots, open ones first, by their last day",
+        LOT_COLUMNS,
+        rows,
+        empty,
+        note=note,
+        shown=LOTS_SHOWN,
+        more=console_href("lists", "lots", account=account_id, **stated),
     )
     values = {"account": view.row, "times": times}
     return Page("lots.html", f"Lots of {account_id}", (table,), values)

@@ -79,7 +79,7 @@ async def adjust_account(request: web.Request, fields: dict[str, str]) -> web.St
                 "fields": {**fields, "adjustment": fields.get("adjustment") or secrets.token_hex(16)},
             }
             return Page("adjust.html", "Confirm the adjustment", values=values)
-        await record_action(request, query, f"adjustment of {account_id}")
+        await record_action(request, query, f"adjustment of {account_id}", wish.author.author)
         adjusted = await adjust(*of, adjustment=name, expires_on=wish.expires_on)
         context.progress.notify_appended()
     return see_other(console_href("accounts", account_id, min_position=adjusted.position))
@@ -103,7 +103,7 @@ async def reverse_adjustment(request: web.Request, fields: dict[str, str]) -> we
             back = console_href("accounts", account_id, "adjust")
             shown = Action("Reverse the adjustment", "Reverse the adjustment", address, back)
             return confirmation_page(shown, effects, fields)
-        await record_action(request, query, f"reversal of an adjustment of {account_id}")
+        await record_action(request, query, f"reversal of an adjustment of {account_id}", author.author)
         reversed_ = await reverse(*of)
         context.progress.notify_appended()
     return see_other(console_href("accounts", account_id, min_position=reversed_.position))

@@ -11,7 +11,7 @@ from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import STATED_REASON, open_query
 from service.audit.bundle import EVENTS_PER_PART_MAX, BundleScope, write_bundle
 from service.console.admission import action
-from service.console.authors import parse_reason
+from service.console.authors import parse_look
 from service.parameters import parse_int
 from service.queries.context import QueryContext
 from service.queries.references import expand_reference, require_single
@@ -27,7 +27,7 @@ POSITION_MAX = 2**53
 async def send_bundle(request: web.Request, fields: dict[str, str]) -> web.StreamResponse:
     """Send an audit bundle, after the request was recorded. A command bundles a whole ledger with more events."""
     context = request.app[APP_CONTEXT]
-    request[STATED_REASON] = parse_reason(fields)
+    request[STATED_REASON] = parse_look(request, fields)
     if context.signer is None:
         raise Unsealable("this process signs nothing, so run `loyalty audit bundle` beside the signer")
     async with open_query(request, "audit", heavy=True) as query:

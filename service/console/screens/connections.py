@@ -70,7 +70,7 @@ async def change_connection(request: web.Request, fields: dict[str, str]) -> web
     what = fields.get("do", "")
     if what not in EFFECTS:
         raise RequestInvalid(f"choose one of {', '.join(EFFECTS)}")
-    parse_author(request, fields)
+    author = parse_author(request, fields)
     reason = parse_reason(fields)
     secret: str | None = None
     async with open_query(request, "admin") as query:
@@ -86,7 +86,9 @@ async def change_connection(request: web.Request, fields: dict[str, str]) -> web
         )
         if not is_confirmed(fields, effects):
             return confirmation_page(Action(TITLES[what], TITLES[what], address, address), effects, fields)
-        await record_action(request, query, f"{what} of connection {inbound.connection_id}", reason=reason)
+        await record_action(
+            request, query, f"{what} of connection {inbound.connection_id}", author.author, reason=reason
+        )
         secret = await _change(request, query, what, inbound, fields.get("secret") or None)
     if secret is None:
         return see_other(address)

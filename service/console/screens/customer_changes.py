@@ -7,7 +7,7 @@ from ledger.store.read import tail
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import await_rows, open_query
 from service.console.admission import action, page, see_other
-from service.console.authors import parse_author, parse_reason, record_action
+from service.console.authors import parse_author, parse_reason, record_action, signature
 from service.console.confirmation import Action, Effects, changes_of, confirmation_page, is_confirmed
 from service.console.headlines import Figure
 from service.console.pages import Page, console_href
@@ -40,13 +40,13 @@ async def find_customer(query: QueryContext, name: str) -> str:
 
 async def erase_customer(request: web.Request, fields: dict[str, str]) -> web.StreamResponse | Page:
     """Show the effects of an erasure, or erase if the form confirms them."""
-    parse_author(request, fields)
+    author = parse_author(request, fields)
     reason = parse_reason(fields)
     context = request.app[APP_CONTEXT]
     async with open_query(request, "admin") as query:
         customer = await find_customer(query, request.match_info["id"])
         of = (query.connection, context.vault, query.ledger, customer)
-        by = f"key {query.key_id}"
+        by = signature(author)
         planned = (await plan_erasure(*of, by=by, reason=reason)).result
         sentences = ["The keys of the personal values are destroyed, so no copy can be decrypted. Balances stay."]
         if len(planned.customers) > 1:
@@ -58,7 +58,7 @@ async def erase_customer(request: web.Request, fields: dict[str, str]) -> web.St
             address = console_href("customers", customer, "erasure")
             shown = Action(f"Erase {customer}", "Erase for ever", address, back)
             return confirmation_page(shown, effects, fields)
-        await record_action(request, query, f"erasure of {customer}", reason=reason)
+        await record_action(request, query, f"erasure of {customer}", author.author, reason=reason)
         erased = await erase(*of, by=by, reason=reason)
         context.progress.notify_appended()
     return see_other(console_href("customers", customer, min_position=erased.position))
@@ -83,7 +83,7 @@ async def unmerge_customer(request: web.Request, fields: dict[str, str]) -> web.
             address = console_href("customers", customer, "unmerge")
             shown = Action(f"Undo the merge of {customer}", "Undo the merge", address, back)
             return confirmation_page(shown, effects, fields)
-        await record_action(request, query, f"unmerge of {customer}")
+        await record_action(request, query, f"unmerge of {customer}", author.author)
         undone = await unmerge(*of)
         context.progress.notify_appended()
     return see_other(console_href("customers", customer, min_position=undone.position))

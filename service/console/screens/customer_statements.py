@@ -42,7 +42,9 @@ async def show_customer_statement(request: web.Request) -> Page:
     account = figures_of(view, lapses, days)
     rows = [_row(line) for line in statement.lines if line["points"]]
     older = None if statement.older is None else str(statement.older)
-    table = PageTable("lines", "Movements, newest first", COLUMNS, rows, "No points have moved yet.", older)
+    table = PageTable(
+        "lines", "Movements, newest first", COLUMNS, rows, "No points have moved yet.", older, cursor_name="before"
+    )
     values = {"account": account, "times": times, "older": statement.older, "first_page": before is None}
     return Page("customer_statement.html", "Statement of points", (table,), values)
 

@@ -13,7 +13,7 @@ from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import open_query
 from service.api.transparency.proofs import prove_event
 from service.console.admission import action, page
-from service.console.authors import parse_reason, record_action
+from service.console.authors import parse_name, parse_reason, record_action
 from service.console.links import event_link, subject_link
 from service.console.pages import Page
 from service.console.proofs import ProofBadge, proof_badge
@@ -169,11 +169,11 @@ def _indented(payload: bytes) -> str:
 
 async def reveal_event(request: web.Request, fields: dict[str, str]) -> Page:
     """Show the delivered bytes of an event, after the look was recorded with its reason and the person's name."""
-    position, reason = _position(request), parse_reason(fields)
+    position, reason, name = _position(request), parse_reason(fields), parse_name(request, fields)
     async with open_query(request, "reveal") as query:
         connection, ledger_id = query.connection, query.ledger.ledger_id
         event = await event_at(connection, ledger_id, position)
-        await record_action(request, query, f"event {position}", reason=reason)
+        await record_action(request, query, f"event {position}", name, reason=reason)
         delivered = await request.app[APP_CONTEXT].vault.reveal(connection, ledger_id, position, event.payload)
     return await _event_page(request, revealed=delivered.decode("utf-8", "replace"), reason=reason)
 

@@ -143,7 +143,8 @@ def _steps_table(
 ) -> PageTable:
     following = explained.get("next_step")
     empty = "No step follows: all events about this are shown on the pages before."
-    return PageTable("steps", "Steps", columns, rows, empty, None if following is None else str(following))
+    cursor = None if following is None else str(following)
+    return PageTable("steps", "Steps", columns, rows, empty, cursor, cursor_name="after_step")
 
 
 def _list_table(projection: Projection, name: str, rows: list[dict[str, Any]]) -> PageTable:

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
+from projections.accounts.account import ZERO
 from projections.accounts.classes import TAKING_MOVEMENTS
 from projections.queries.roll_forward import MOVEMENT_NAMES, PRIOR_PERIOD, RollForwardRow, TieOut
 from service.api.requests.open_query import open_query
 from service.console.admission import page
+from service.console.cells import SUM
+from service.console.charts import share_bar
 from service.console.links import account_link, link_of
 from service.console.pages import Page, console_href
 from service.console.tables import PageColumn, PageTable, Row
@@ -23,6 +27,7 @@ MONTHS_DEFAULT = 3
 PERIODS_MAX = 240
 ROWS_MAX = 1_000
 DIFFERING_MAX = 100
+STANDING_SHOWN = 8
 FILTERS = ("from", "to", "by", "programme", "unit", "vintage")
 PERIOD_COLUMNS = (
     PageColumn("period", "Month", "any", lambda row: console_href("finance", "periods", row["period"])),
@@ -44,7 +49,7 @@ async def show_liability(request: web.Request) -> Page:
         wanted = await parse_roll_forward(query, given, times)
         liability = await read_liability(query.connection, query.ledger.ledger_id, wanted, times.position)
         periods = await query.connection.fetch(PERIODS, query.ledger.ledger_id, "", PERIODS_MAX)
-    totals = [liability_row_json(row) for row in liability.totals]
+    totals = [liability_row_json(row) for row in sort_by_size(liability.totals)]
     by_vintage = liability.rows if wanted.programme else []
     vintages = [liability_row_json(row) for row in by_vintage[:ROWS_MAX] if _is_filled(row)]
     empty = "No points were outstanding and none moved in these days. Choose other days or fewer filters."
@@ -60,9 +65,48 @@ async def show_liability(request: web.Request) -> Page:
             [dict(row) for row in periods],
             "No month was closed yet.",
         ),
+        standing_table(liability.totals),
     )
     values = {"wanted": wanted, "times": times, "ties": _differing(liability.ties), "given": given}
     return Page("liability.html", "Liability", tables, values)
+
+
+def sort_by_size(rows: Sequence[RollForwardRow]) -> list[RollForwardRow]:
+    """Sort rows so that the programme with the most outstanding points comes first. Its months stay in order."""
+    closings = {(row.key.programme, row.key.unit): abs(row.closing) for row in rows}  # the last month of each counts
+
+    def place(row: RollForwardRow) -> tuple[Decimal, str, str, date]:
+        of = row.key.programme, row.key.unit
+        return (-closings[of], *of, row.key.period)
+
+    return sorted(rows, key=place)
+
+
+def standing_table(rows: Sequence[RollForwardRow]) -> PageTable:
+    """Return the outstanding points of each programme at the end, the largest first, with a bar for each."""
+    last = {(row.key.programme, row.key.unit): row for row in sort_by_size(rows)}
+    standing = [row for row in last.values() if row.closing]
+    largest = max((abs(row.closing) for row in standing), default=ZERO)
+    shown = [
+        {
+            "programme": row.key.programme,
+            "unit": row.key.unit,
+            "from": row.key.period,
+            "to": row.last_day,
+            "closing": row.closing,
+            "bar": share_bar(row.closing, largest),
+        }
+        for row in standing
+    ]
+    columns = (
+        PageColumn("programme", "Programme", "short", _programme_link),
+        PageColumn("unit", "Unit"),
+        PageColumn("closing", "Outstanding", "points", _accounts_link("closing")),
+        PageColumn("bar", "Compared with the largest", "bar"),
+    )
+    empty = "No points are outstanding at the end of these days."
+    caption = "Outstanding points at the end"
+    return PageTable("standing", caption, columns, shown, empty, shown=STANDING_SHOWN)
 
 
 def _is_filled(row: RollForwardRow) -> bool:
@@ -142,7 +186,16 @@ async def show_trial_balance(request: web.Request) -> Page:
             of = {"programme": sums.programme, "unit": sums.unit, "class": name}
             href = console_href("finance", "trial-balance", "accounts", **of, **stated) if points else None
             rows.append({**of, "points": points, "href": href})
-        rows.append({"programme": sums.programme, "unit": sums.unit, "class": "sum", "points": sums.sum, "href": None})
+        rows.append(
+            {
+                "programme": sums.programme,
+                "unit": sums.unit,
+                "class": "sum",
+                "points": sums.sum,
+                "href": None,
+                SUM: True,
+            }
+        )
     columns = (
         PageColumn("programme", "Programme", "code"),
         PageColumn("unit", "Unit"),

@@ -82,7 +82,7 @@ async def change_generations(request: web.Request, fields: dict[str, str]) -> we
     what = fields.get("do", "")
     if what not in ACTIONS:
         raise RequestInvalid(f"choose one of {', '.join(ACTIONS)}")
-    parse_author(request, fields)
+    author = parse_author(request, fields)
     reason = parse_reason(fields)
     number = parse_int(fields.get("generation") or None, "generation", least=1, most=10**9)
     async with open_query(request, OPERATOR) as query:
@@ -90,7 +90,7 @@ async def change_generations(request: web.Request, fields: dict[str, str]) -> we
         if not is_confirmed(fields, effects):
             return confirmation_page(Action(title, title, ADDRESS, ADDRESS), effects, fields)
         subject = f"generation {number}" if number else "the generations"
-        await record_action(request, query, f"{what} of {subject}", reason=reason)
+        await record_action(request, query, f"{what} of {subject}", author.author, reason=reason)
         await _act(request.app[APP_CONTEXT], query, what, number)
     return see_other(ADDRESS)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ledger.errors import RequestInvalid
 from service.api.lists import ask_list, choose_order, encode_key, filter_parameter, parse_key
 from service.api.requests.open_query import open_query
 from service.console.admission import page
@@ -15,7 +16,7 @@ from service.console.times import TIMES, parse_times, stated_times, with_zone
 from service.formatting import decode_cursor
 from service.queries.freshness import freshness
 from service.queries.listing.list_catalogue import LISTS
-from service.queries.listing.lists import Filter, RowList
+from service.queries.listing.lists import Filter, ListOrder, RowList
 from service.queries.listing.past_lists import read_list_page
 
 ROWS_PER_PAGE = 50
@@ -45,6 +46,7 @@ SENTENCES = {
     "requests": "Requests and approvals in the source's system",
     "redemption-records": "Redemptions that the source recorded without points",
 }
+SORTED_COLUMNS = {"id": "id", "available": "available", "changed": "last_at"}  # by the name of the order
 # Views of a list with a filter, beside the lists themselves.
 VIEWS = (
     ("Merges", "customers", {"merged": "true"}, "Customers that were merged into another one"),
@@ -84,7 +86,10 @@ async def show_list(request: web.Request) -> Page:
         raise web.HTTPNotFound
     values = _parse_filters(request, row_list)
     is_past = bool(stated_times(request))
-    order = choose_order(row_list, values, None, past=is_past)
+    wanted = request.query.get("sort") or None
+    if wanted not in (None, *(one.name for one in row_list.orders)):
+        raise RequestInvalid(f"`sort` must be one of {', '.join(one.name for one in row_list.orders)}")
+    order = choose_order(row_list, values, None if is_past else wanted, past=is_past)
     after = parse_key(order, decode_cursor(request.query.get("cursor")))
     limit = ROWS_PER_FILE if "format" in request.query else ROWS_PER_PAGE
     async with open_query(request, heavy=is_past) as query:
@@ -95,11 +100,30 @@ async def show_list(request: web.Request) -> Page:
     following = None if found.following is None else encode_key(order, found.following)
     name = row_list.table.name
     columns = row_table_columns(name, found.items[0] if found.items else ())
+    if not is_past and len(row_list.orders) > 1:
+        columns = [_sortable(column, row_list, order, request) for column in columns]
     table = PageTable(name, column_title(name), columns, found.items, _nothing(row_list, values), following)
     fields = [_field(one, request) for one in row_list.filters]
     sentence = SENTENCES.get(row_list.path, "")
-    contents = {"fields": fields, "following": following, "fresh": fresh, "sentence": sentence, "list": row_list.path}
+    contents = {
+        "fields": fields,
+        "following": following,
+        "fresh": fresh,
+        "sentence": sentence,
+        "list": row_list.path,
+        "filtered": bool(values) or is_past,
+    }
     return Page("list.html", column_title(name), (table,), contents)
+
+
+def _sortable(column: PageColumn, row_list: RowList, order: ListOrder, request: web.Request) -> PageColumn:
+    """Return a column whose title leads to the rows in its order, if the list has that order."""
+    name = next((one.name for one in row_list.orders if SORTED_COLUMNS.get(one.name) == column.name), None)
+    if name is None:
+        return column
+    query = {key: value for key, value in request.query.items() if value and key not in ("sort", "cursor", "format")}
+    href = console_href("lists", row_list.path, **query, sort=name)
+    return column._replace(sort_href=href, sorted="ascending" if order.name == name else None)
 
 
 def _parse_filters(request: web.Request, row_list: RowList) -> dict[str, Any]:
@@ -134,5 +158,5 @@ def _nothing(row_list: RowList, values: Mapping[str, Any]) -> str:
 
 ROUTES = [
     page("/lists", show_index),
-    page("/lists/{list}", show_list, "cursor", *FILTERS, *TIMES),
+    page("/lists/{list}", show_list, "cursor", "sort", *FILTERS, *TIMES),
 ]

@@ -52,7 +52,7 @@ async def show_losses(request: web.Request) -> Page:
         else "No single loss has this size. Leave the field empty to see all losses."
     )
     older = None if statement.older is None else str(statement.older)
-    table = PageTable("losses", "Losses, newest first", COLUMNS, rows, empty, older)
+    table = PageTable("losses", "Losses, newest first", COLUMNS, rows, empty, older, cursor_name="before")
     values: dict[str, Any] = {
         "account": account,
         "losses": losses,

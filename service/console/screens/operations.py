@@ -14,7 +14,7 @@ from service.api.health import PROGRESS
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import open_query
 from service.console.admission import action, page, see_other
-from service.console.authors import record_action
+from service.console.authors import parse_name, parse_reason, record_action
 from service.console.confirmation import Action, Effects, confirmation_page, is_confirmed
 from service.console.links import link_of
 from service.console.pages import Page, console_href
@@ -26,6 +26,7 @@ from service.reconciliation.lists import ListQuery
 from service.reconciliation.unread import PARKED
 
 PARKED_MAX = 100
+PARKED_SHOWN = 20
 GENERATION_COLUMNS = (
     PageColumn("generation", "Generation", "number"),
     PageColumn("status", "Status"),
@@ -71,7 +72,15 @@ async def show_operations(request: web.Request) -> Page:
         row["differing"] = row["comparison"]["differing"] if row["comparison"] else None
     parked = [item._asdict() for item in items]
     tables = (
-        PageTable("parked", "Parked subjects", PARKED_COLUMNS, parked, "Nothing is parked: every event was applied."),
+        PageTable(
+            "parked",
+            "Parked subjects",
+            PARKED_COLUMNS,
+            parked,
+            "Nothing is parked: every event was applied.",
+            shown=PARKED_SHOWN,
+            more=console_href("reconciliation", "parked"),
+        ),
         PageTable("generations", "Generations", GENERATION_COLUMNS, rows, "There is no generation."),
         PageTable(
             "connections",
@@ -116,6 +125,7 @@ def _connection_rows(request: web.Request, activity: Sequence[KindActivity]) -> 
 async def retry_parked(request: web.Request, fields: dict[str, str]) -> web.StreamResponse | Page:
     """Show which subjects are parked, or fold them again if the form confirms them."""
     address = console_href("operations")
+    name, reason = parse_name(request, fields), parse_reason(fields)
     async with open_query(request, "admin") as query:
         now = clock.now()
         items, _ = await PARKED.read(
@@ -126,7 +136,7 @@ async def retry_parked(request: web.Request, fields: dict[str, str]) -> web.Stre
         if not is_confirmed(fields, effects):
             shown = Action("Try the parked subjects again", "Try again", console_href("operations", "retry"), address)
             return confirmation_page(shown, effects, fields)
-        await record_action(request, query, "retry of parked subjects")
+        await record_action(request, query, "retry of parked subjects", name, reason=reason)
         await retry.retry_parked(query.connection, query.ledger.ledger_id, subject_kind=None, subject=None)
     request.app[APP_CONTEXT].progress.notify_appended()
     return see_other(address)

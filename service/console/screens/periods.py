@@ -9,7 +9,7 @@ from ledger.store.read import tail
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import await_rows, open_query
 from service.console.admission import action, page, see_other
-from service.console.authors import parse_author, parse_reason, record_action
+from service.console.authors import parse_author, parse_reason, record_action, signature
 from service.console.confirmation import Action, Effects, confirmation_page, is_confirmed
 from service.console.formats import format_points
 from service.console.headlines import Figure
@@ -76,14 +76,14 @@ async def change_period(request: web.Request, fields: dict[str, str]) -> web.Str
     what = fields.get("do", "")
     if what not in PLANS:
         raise RequestInvalid("choose whether to close or to reopen the month")
-    parse_author(request, fields)
+    author = parse_author(request, fields)
     period, reason = parse_period(fields.get("period", "")), parse_reason(fields)
     context = request.app[APP_CONTEXT]
     word, consequence = WORDS[what]
     async with open_query(request, "admin", heavy=True) as query:
         await await_rows(query, request, await tail(query.connection, query.ledger.ledger_id))
         plan_of = (query.connection, context.vault, query.ledger, period)
-        by = f"key {query.key_id}"
+        by = signature(author)
         await preview_operation(  # raises if the month cannot change
             query.connection, query.ledger.ledger_id, PLANS[what](*plan_of, by=by), with_liability=False
         )
@@ -91,7 +91,7 @@ async def change_period(request: web.Request, fields: dict[str, str]) -> web.Str
         if not is_confirmed(fields, effects):
             action_shown = Action(f"{word} {period}", f"{word} {period}", ADDRESS, ADDRESS)
             return confirmation_page(action_shown, effects, fields)
-        await record_action(request, query, f"{what} of month {period}", reason=reason)
+        await record_action(request, query, f"{what} of month {period}", author.author, reason=reason)
         changed = await record_plan(query.connection, context.vault, query.ledger, await PLANS[what](*plan_of, by=by))
         context.progress.notify_appended()
     return see_other(console_href("finance", "periods", min_position=changed.position))

@@ -20,6 +20,7 @@ from service.reconciliation.formats import item_json
 from service.reconciliation.lists import ListQuery, OpenList
 
 ITEMS_PER_PAGE = 50
+ITEMS_PER_FILE = 1_000
 LIST_COLUMNS = (
     PageColumn("title", "List", "any", lambda row: console_href("reconciliation", row["name"])),
     PageColumn("sentence", "Open matters", "prose"),
@@ -76,7 +77,8 @@ async def show_list(request: web.Request) -> Page:
         raise invalid_cursor() from None
     async with open_query(request) as query:
         opened_by = catalogue.latest_start(open_list, at, None)
-        list_query = ListQuery(query.ledger.ledger_id, at, opened_by, ITEMS_PER_PAGE, after)
+        limit = ITEMS_PER_FILE if "format" in request.query else ITEMS_PER_PAGE
+        list_query = ListQuery(query.ledger.ledger_id, at, opened_by, limit, after)
         items, next_key = await open_list.read(query.connection, list_query)
     rows = []
     for item in items:

@@ -156,6 +156,69 @@ async def test_an_endpoint_is_disabled_enabled_and_its_secret_rotated(acting: Ac
     assert (await acting.browser.get("/console/operations/endpoints/nothing"))[0] == 404
 
 
+async def test_an_endpoint_is_created_changed_replayed_and_removed(acting: Acting) -> None:
+    path = "/console/operations/endpoints"
+    form = {"url": "https://new.example/hook", "label": "shop", "type tier.changed": "on", "kinds": "Issued, Redeemed"}
+
+    page, status, made = await acting.preview_and_confirm(path, form)
+    assert "It gets what is recorded from now on" in page
+    assert (status, "whsec_" in made) == (200, True)
+    assert await acting.last_record() == ("creation of an endpoint", "ticket 7 (console, Ann Example)")
+    found = re.search(r'action="(/console/operations/endpoints/ep_[0-9a-f]+)"', made)
+    assert found is not None
+
+    edited = {"do": "edit", "url": "https://newer.example/hook", "label": "shop", "notice_days": "7"}
+    page, status, _ = await acting.preview_and_confirm(found[1], edited)
+    assert all(text in page for text in ("https://newer.example/hook", "Days of notice", "Types of messages"))
+    assert status == 303
+    _, shown = await acting.browser.get(found[1])
+    assert "<code>https://newer.example/hook</code>" in shown
+    assert "whsec_" not in shown
+
+    page, status, _ = await acting.preview_and_confirm(found[1], {"do": "replay", "after": "2"})
+    assert "what follows event #2" in page
+    assert status == 303
+    assert "Sent up to</dt><dd>2," in (await acting.browser.get(found[1]))[1]
+
+    await acting.preview_and_confirm(found[1], {"do": "delete"})
+    assert (await acting.browser.get(found[1]))[0] == 404
+    assert (await acting.last_record())[0].startswith("delete of endpoint ep_")
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"url": "ftp://receiver.example"}, "url"),
+        ({"url": "https://receiver.example/hook", "kinds": "Nothing"}, "kinds"),
+        ({"url": "https://receiver.example/hook", "after": "999999"}, "after"),
+        ({"url": "https://receiver.example/hook", "notice_days": "0"}, "notice_days"),
+    ],
+)
+async def test_a_wrong_endpoint_is_refused_before_its_dry_run(
+    acting: Acting, fields: dict[str, str], problem: str
+) -> None:
+    status, page = await acting.send("/console/operations/endpoints", fields)
+
+    assert status == 400
+    assert f"`{problem}`" in page
+
+
+async def test_a_typed_name_is_recorded_where_no_proxy_states_one(acting: Acting) -> None:
+    token = await acting.browser.token("/console/operations")
+    form = {"do": "drop", "generation": "1", "reason": "ticket 8", "token": token}
+
+    nameless = await acting.browser.post("/console/operations/generations", form, **ORIGIN)
+    address = await acting.browser.post(
+        "/console/operations/generations", {**form, "author": "ann@example.com"}, **ORIGIN
+    )
+    look = {"reason": "ticket 9", "author": "Bob  Typed", "token": token}
+    await acting.browser.post("/console/events/1", look, **ORIGIN)
+
+    assert (nameless[0], address[0]) == (400, 400)
+    assert "your name is required" in nameless[1]
+    assert await acting.last_record() == ("event 1", "ticket 9 (console, Bob Typed, as typed)")
+
+
 async def test_a_connection_of_another_ledger_is_not_found(acting: Acting) -> None:
     assert (await acting.browser.get(f"/console/operations/connections/{'0' * 32}"))[0] == 404
 
@@ -210,8 +273,8 @@ async def test_an_audit_bundle_is_sent_after_a_reason(acting: Acting) -> None:
     assert response.headers["Content-Type"] == "application/x-tar"
     with tarfile.open(fileobj=io.BytesIO(body)) as archive:
         assert {"manifest.json", "checkpoint", "SHA256SUMS"} <= set(archive.getnames())
-    what, why = await acting.last_record()
-    assert (what, why) == ("POST /console/audit/bundle", "yearly audit (console, Ann Example)")
+    what, reason = await acting.last_record()
+    assert (what, reason) == ("POST /console/audit/bundle", "yearly audit (console, Ann Example)")
 
 
 @pytest.mark.parametrize("scopes", [["read"], ["read", "audit"]])

@@ -116,7 +116,7 @@ async def test_an_e_mail_address_leads_to_the_fate_of_500_points_in_three_clicks
 async def test_no_address_of_a_search_holds_a_personal_value(watched: Watched) -> None:
     addresses: list[str] = []
     watched.page.on("request", lambda request: addresses.append(request.url))
-    await watched.page.goto("/console")
+    await watched.page.goto("/console/ledger")
     for text in ("customer101@example.com", "919000000101", "nobody@example.com"):
         await watched.page.get_by_label("Search the ledger").fill(text)
         await watched.page.get_by_role("search").get_by_role("button").click()
@@ -144,6 +144,7 @@ async def test_personal_values_are_shown_after_a_reason_only_and_the_look_is_rec
     await page.goto("/console/events/1")
     assert "customer101@example.com" not in await page.content()
 
+    await page.get_by_label("Your name").fill("Ann Agent")
     await page.get_by_label("Reason for the look").fill("ticket 4711")
     await page.get_by_role("button", name="Show the delivered bytes").click()
 
@@ -151,7 +152,7 @@ async def test_personal_values_are_shown_after_a_reason_only_and_the_look_is_rec
     async with served.acme.database() as connection:
         row = await connection.fetchrow("SELECT what, why FROM ledger.access ORDER BY access DESC LIMIT 1")
     assert row is not None
-    assert tuple(row) == ("event 1", "ticket 4711 (console)")
+    assert tuple(row) == ("event 1", "ticket 4711 (console, Ann Agent, as typed)")
 
 
 async def test_pages_work_without_scripts(chromium: Browser, served: Served) -> None:
@@ -162,6 +163,7 @@ async def test_pages_work_without_scripts(chromium: Browser, served: Served) -> 
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_role("heading", level=1)).to_contain_text(ACCOUNT)
 
+    await page.get_by_text("Choose another time").click()
     await page.get_by_label("As it was at").fill("2024-01-01T00:00:00")
     await page.get_by_role("button", name="Show").click()
 
@@ -199,11 +201,12 @@ async def test_a_drift_is_adopted_after_its_dry_run_and_taken_back(watched: Watc
 async def test_a_look_at_the_audit_needs_a_reason_and_is_one_of_the_looks(watched: Watched) -> None:
     page = watched.page
     await page.goto("/console/audit")
+    await page.get_by_label("Your name").first.fill("Ann Agent")
     await page.get_by_label("Reason for the look").fill("yearly audit")
 
     await page.get_by_role("button", name="Show the looks").click()
 
-    await expect(page.get_by_role("cell", name="yearly audit (console)")).to_be_visible()
+    await expect(page.get_by_role("cell", name="yearly audit (console, Ann Agent, as typed)")).to_be_visible()
     assert watched.problems == []
 
 

@@ -80,7 +80,7 @@ async def test_no_page_holds_a_script_of_a_vendor(dsn: str) -> None:
 
             assert status < 500, path
             assert "<script>alert" not in text, path
-            assert "<img" not in text, path
+            assert "<img src=x" not in text, path
             escaped += "&lt;script&gt;" in text
             for found in LINK.findall(text):
                 link = html.unescape(found)

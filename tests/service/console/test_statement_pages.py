@@ -58,8 +58,8 @@ def test_a_chart_of_many_steps_keeps_the_highest_and_the_lowest() -> None:
     chart = step_chart(course, datetime.fromtimestamp(1_700_100_000, UTC))
 
     assert chart is not None
-    assert (int(chart.top), int(chart.bottom)) == (99, 0)
-    assert "V0.0" in chart.line
+    assert (int(chart.highest), int(chart.lowest)) == (99, 5)
+    assert "V2.0" in chart.line
     assert len(chart.line) < 60_000
 
 

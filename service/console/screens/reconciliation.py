@@ -21,6 +21,7 @@ from service.reconciliation.lists import ListQuery, OpenList
 
 ITEMS_PER_PAGE = 50
 ITEMS_PER_FILE = 1_000
+DETAILS_SHOWN = 3  # files hold all of them
 LIST_COLUMNS = (
     PageColumn("title", "List", "any", lambda row: console_href("reconciliation", row["name"])),
     PageColumn("sentence", "Open matters", "prose"),
@@ -94,8 +95,9 @@ async def show_list(request: web.Request) -> Page:
 def _columns(open_list: OpenList) -> list[PageColumn]:
     """Return the columns of every list, followed by the details of this one."""
     known = {column.name for column in ITEM_COLUMNS}
-    details = [name for name in open_list.columns if name not in known]
-    return [*ITEM_COLUMNS, *(_detail_column(name) for name in details)]
+    details = [_detail_column(name) for name in open_list.columns if name not in known]
+    shown = [column for column in details if column.kind != "file"][:DETAILS_SHOWN]
+    return [*ITEM_COLUMNS, *(column if column in shown else column._replace(kind="file") for column in details)]
 
 
 def _detail_column(name: str) -> PageColumn:

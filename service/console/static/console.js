@@ -1,5 +1,13 @@
-// Shows the value of a chart under the pointer, or under the arrow keys. Pages work without it: each chart has a table.
+// Shows the value of a chart under the pointer, or under the arrow keys, and moves the chosen tab into a narrow window.
+// Pages work without it: each chart has a table.
 "use strict";
+
+for (const tabs of document.querySelectorAll(".screens, .tabs")) {
+  const chosen = tabs.querySelector("[aria-current]");
+  if (chosen && tabs.scrollWidth > tabs.clientWidth) {
+    tabs.scrollLeft = chosen.offsetLeft - (tabs.clientWidth - chosen.offsetWidth) / 2;
+  }
+}
 
 for (const drawing of document.querySelectorAll("svg[data-steps]")) {
   const steps = drawing.dataset.steps.split(";").map((step) => step.split("|"));

@@ -31,7 +31,7 @@ def parse_endpoint_form(fields: Mapping[str, str]) -> EndpointForm:
         fields.get("events_per_request") or None, "events_per_request", least=1, most=EVENTS_PER_REQUEST_MAX
     )
     days = parse_int(fields.get("notice_days") or None, "notice_days", least=1, most=NOTICE_DAYS_MAX)
-    options = EndpointOptions(types, kinds, label=fields.get("label", "").strip())
+    options = EndpointOptions(types, kinds, label=fields.get("label", "").strip(), corrections="corrections" in fields)
     if events is not None:
         options = options._replace(events_per_request=events)
     if days is not None:
@@ -54,6 +54,7 @@ def option_changes(before: Mapping[str, Any] | None, url: str, options: Endpoint
         "kinds": "Kinds of facts",
         "events_per_request": "Messages in a request",
         "notice_days": "Days of notice",
+        "corrections": "Corrections after a promotion",
     }
     wanted = {"url": url, **options._asdict()}
     wanted["types"] = sorted(options.types or SUBSCRIBED_TYPES)

@@ -10,6 +10,14 @@ import typer
 from ledger.database import Connection
 from ledger.store import registry
 from service.cli.ledgers import LabelOption, choose_ledgers
+from service.cli.outgoing.options import (
+    CREDENTIALS_HELP,
+    AfterOption,
+    CredentialsOption,
+    EndpointArgument,
+    SinceOption,
+    split_words,
+)
 from service.cli.terminal.console import (
     DataOption,
     JsonOption,
@@ -39,16 +47,6 @@ from service.parameters import parse_time
 endpoints = typer.Typer(help="Endpoints: receivers of messages: webhooks and streams.", no_args_is_help=True)
 
 ATTEMPTS_SHOWN = 20
-EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="The endpoint's id.", show_default=False)]
-AfterOption = Annotated[
-    int | None, typer.Option(min=0, metavar="POSITION", help="Send what comes after this position of the ledger.")
-]
-SinceOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Send what was recorded after this time, such as 2026-03-01T00:00Z.")
-]
-
-CREDENTIALS_HELP = "A TOML file with the credentials of a stream: user, password_file, creds_file, ca_file ..."
-CredentialsOption = Annotated[Path | None, typer.Option(metavar="FILE", help=CREDENTIALS_HELP)]
 
 
 @endpoints.command("create")
@@ -85,7 +83,9 @@ def create_endpoint(
 
     By default it gets what is recorded from now on.
     """
-    options = EndpointOptions(_words(types), _words(kinds), events_per_request, notice_days, label, corrections)
+    options = EndpointOptions(
+        split_words(types), split_words(kinds), events_per_request, notice_days, label, corrections
+    )
     start = parse_time(since, "since")
 
     async def work(environment: Environment, connection: Connection) -> dict[str, Any]:
@@ -163,6 +163,7 @@ def edit_endpoint(
     notice_days: Annotated[
         int | None, typer.Option(min=1, max=NOTICE_DAYS_MAX, help="Days before a lapse or an expiry to give notice.")
     ] = None,
+    corrections: Annotated[bool | None, typer.Option(help="Send differences that a promotion uncovers.")] = None,
     label: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -170,11 +171,12 @@ def edit_endpoint(
     """Change the address or the options of an endpoint. Options that are not given stay."""
     given = {
         "url": url,
-        "types": None if types is None else _words(types),
-        "kinds": None if kinds is None else _words(kinds),
+        "types": None if types is None else split_words(types),
+        "kinds": None if kinds is None else split_words(kinds),
         "events_per_request": events_per_request,
         "notice_days": notice_days,
         "label": label,
+        "corrections": corrections,
     }
     wanted = {name: value for name, value in given.items() if value is not None}
 
@@ -340,11 +342,6 @@ def _with_endpoint(
         return await work(environment, connection, endpoint)
 
     return run_with_connection(data, found)
-
-
-def _words(text: str) -> list[str]:
-    """Return the words of a list with commas."""
-    return [word for word in (part.strip() for part in text.split(",")) if word]
 
 
 def _plain(value: Any) -> Any:

@@ -189,11 +189,17 @@ def _number(text: str) -> int | Decimal | str:
 
 def _is_deeper_than(value: Any, levels: int) -> bool:
     """Return True if a value nests more than `levels` levels."""
-    if type(value) is dict:
-        value = value.values()
-    elif type(value) is not list:
-        return False
-    return levels == 0 or any(_is_deeper_than(child, levels - 1) for child in value)
+    nested = [value] if type(value) is dict or type(value) is list else []
+    for _ in range(levels):
+        if not nested:
+            return False
+        nested = [
+            child
+            for outer in nested
+            for child in (outer.values() if type(outer) is dict else outer)
+            if type(child) is dict or type(child) is list
+        ]
+    return bool(nested)
 
 
 def _repeats_a_key(body: bytes, document: Any, compact: bytes) -> bool:

@@ -15,22 +15,24 @@ from service.finance.breakage_forecast import ASSUMPTIONS
 from service.queries.freshness import freshness
 from service.queries.programmes import find_programme
 
-ITEM_COLUMNS = (
+KEY_COLUMNS = (
     PageColumn("programme", "Programme", "short", lambda row: _one_link(row)),
     PageColumn("unit", "Unit"),
     PageColumn("month", "End of", "day"),
     PageColumn("outstanding", "Outstanding", "points"),
+)
+FIGURE_COLUMNS = (
     PageColumn("expected_used", "Expected use", "points"),
     PageColumn("expected_removed", "Taken back", "points"),
     PageColumn("expected_breakage", "Expected breakage", "points"),
-    PageColumn("expected_breakage_low", "From", "points"),
-    PageColumn("expected_breakage_high", "to (90 %)", "points"),
+    PageColumn("expected_breakage_low", "At least", "points"),
+    PageColumn("expected_breakage_high", "At most", "points"),
     PageColumn("undetermined", "Undetermined", "points"),
     PageColumn("expected_breakage_rate", "Rate", "points"),
     PageColumn("expected_breakage_value", "Value", "points"),
     PageColumn("currency", "Currency"),
-    PageColumn("reason", "Why no figure", "prose"),
 )
+REASON_COLUMN = PageColumn("reason", "Why no figure", "prose")
 VINTAGE_COLUMNS = (
     PageColumn("programme", "Programme", "file"),
     PageColumn("unit", "Unit", "file"),
@@ -70,7 +72,9 @@ async def show_breakage(request: web.Request) -> Page:
     single = items[0] if len(items) == 1 else None
     choose = "No vintage has a figure." if single else "Choose one programme and unit to see its vintages."
     tables = (
-        PageTable("breakage", "Expected breakage", ITEM_COLUMNS, items, "No points were earned up to this month."),
+        PageTable(
+            "breakage", "Expected breakage", item_columns(items), items, "No points were earned up to this month."
+        ),
         PageTable("vintages", "By vintage", VINTAGE_COLUMNS, _rows(single, "vintages"), choose),
         PageTable("curves", "Vintage curves", CURVE_COLUMNS, _rows(single, "curves"), choose, shown=CURVES_SHOWN),
     )
@@ -82,6 +86,16 @@ async def show_breakage(request: web.Request) -> Page:
         "assumptions": ASSUMPTIONS,
     }
     return Page("breakage.html", "Expected breakage", tables, values)
+
+
+def item_columns(items: Sequence[Row]) -> list[PageColumn]:
+    """Return the columns of the forecasts. Columns that no row fills are in files only."""
+    filled = [any(row[column.name] is not None for row in items) for column in FIGURE_COLUMNS]
+    figures = [
+        column if shown else column._replace(kind="file") for column, shown in zip(FIGURE_COLUMNS, filled, strict=True)
+    ]
+    has_reason = any(row["reason"] is not None for row in items)
+    return [*KEY_COLUMNS, *figures, REASON_COLUMN if has_reason else REASON_COLUMN._replace(kind="file")]
 
 
 def _rows(item: Row | None, name: str) -> Sequence[Row]:

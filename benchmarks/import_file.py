@@ -28,10 +28,11 @@ from benchmarks.figures import Figure
 from benchmarks.peer import append_by_peer
 from benchmarks.processes import CpuTime
 from benchmarks.servers import MASTER_KEY
-from ledger.database import Connection, connect
+from ledger.database import Connection
 from ledger.gc_tuning import freeze_loaded_objects
 from ledger.privacy.vault import Vault
 from ledger.store.registry import InboundConnection
+from service.importing.block_appender import BlockAppender
 from service.importing.deliveries import ImportSummary, import_lines
 from service.importing.split import DeliveryLine
 from service.importing.worker_pool import ImportTask, import_by_workers
@@ -110,9 +111,9 @@ async def _copy(connection: Connection, files: Lines, *, keys: bool) -> float:
 async def _import(database: BenchDatabase, files: Lines, bench_ledger: BenchLedger) -> float:
     with Stopwatch() as watch:
         for source, lines in files.items():
-            await import_lines(
-                database.connection, bench_ledger.vault, bench_ledger.inbound[source], iter(lines), lambda _: None
-            )
+            inbound = bench_ledger.inbound[source]
+            async with BlockAppender(database.dsn, bench_ledger.vault, inbound.ledger.ledger_id) as appender:
+                await import_lines(appender, inbound, iter(lines), lambda _: None)
     return sum(map(len, files.values())) / watch.seconds
 
 
@@ -159,11 +160,11 @@ def _import_part(dsn: str, inbound: dict[str, InboundConnection], events: int, s
         freeze_loaded_objects()
         files = lines_of(events, seed)
         vault = Vault(MASTER_KEY)
-        connection = await connect(dsn)
-        await asyncio.to_thread(barrier.wait, 120)
-        for source, lines in files.items():
-            await import_lines(connection, vault, inbound[source], iter(lines), lambda _: None)
-        await asyncio.to_thread(barrier.wait, 600)
-        await connection.close()
+        ledger_id = next(iter(inbound.values())).ledger.ledger_id
+        async with BlockAppender(dsn, vault, ledger_id) as appender:
+            await asyncio.to_thread(barrier.wait, 120)
+            for source, lines in files.items():
+                await import_lines(appender, inbound[source], iter(lines), lambda _: None)
+            await asyncio.to_thread(barrier.wait, 600)
 
     uvloop.run(run())

@@ -27,6 +27,7 @@ from service.cli.terminal.console import DataOption, JsonOption, progress_bar, s
 from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, load_settings, open_environment
 from service.importing import worker_pool
+from service.importing.block_appender import BlockAppender
 from service.importing.deliveries import LINE_NUMBERS_SHOWN_MAX, ImportSummary, import_lines, is_damaged_file, open_file
 from service.importing.preview import preview_import
 from service.importing.split import DeliveryLine, DeliveryReader
@@ -105,6 +106,8 @@ def import_file(
     as_json: JsonOption = False,
 ) -> None:
     """Append the deliveries of a file. Run it again after an interruption: stored events are not appended twice.
+
+    If the database is away, for example during a failover, the import waits up to two minutes and goes on.
 
     Positions follow the order of the file; webhooks may arrive in between. Ends with 1 if a delivery cannot be read or
     is longer than 1 MiB. All others are stored.
@@ -200,14 +203,16 @@ def _import(
                 environment.dsn, environment.master_key, inbound, options.repair, options.quarantine
             )
             return worker_pool.import_by_workers(task, lines, report_summary, workers)
-    work = preview_import if options.dry_run else import_lines
+    repair, quarantine, vault = options.repair, options.quarantine, Vault(environment.master_key)
 
     async def alone() -> ImportSummary:
-        async with environment.connection() as connection:
-            return await work(
-                connection, Vault(environment.master_key), inbound, lines, report_summary,
-                repair=options.repair, quarantine=options.quarantine,
-            )  # fmt: skip
+        if options.dry_run:
+            async with environment.connection() as connection:
+                return await preview_import(
+                    connection, vault, inbound, lines, report_summary, repair=repair, quarantine=quarantine
+                )
+        async with BlockAppender(environment.dsn, vault, inbound.ledger.ledger_id) as appender:
+            return await import_lines(appender, inbound, lines, report_summary, repair=repair, quarantine=quarantine)
 
     return uvloop.run(alone())
 

@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ledger.database import Connection
 from ledger.events import Delivery, Origin
 from ledger.intake.identify import UNREADABLE, identify
-from ledger.privacy.vault import Vault
-from ledger.store.append import AppendResult, append_batch, prepare_append
+from ledger.store.append import AppendResult
 from ledger.store.registry import InboundConnection
+from service.importing.block_appender import BlockAppender
 from service.importing.json_repair import repair_json
 from service.importing.split import DeliveryLine, unpack_arrays
 
@@ -87,8 +86,7 @@ def is_damaged_file(error: Exception) -> bool:
 
 
 async def import_lines(
-    connection: Connection,
-    vault: Vault,
+    appender: BlockAppender,
     inbound: InboundConnection,
     lines: Iterator[DeliveryLine],
     report_summary: Callable[[ImportSummary], None],
@@ -102,17 +100,15 @@ async def import_lines(
     While the database writes one block, the next block is read and identified in a thread. The thread and the event
     loop compete for the interpreter's lock. So nothing is encrypted meanwhile.
 
-    Raises LedgerUnavailable; blocks appended before stay.
+    Raises LedgerUnavailable if the database stays away; blocks appended before stay.
     """
     summary = ImportSummary()
-    ledger_id = inbound.ledger.ledger_id
     source_lines = repair_lines(lines, summary) if repair else lines
-    blocks = identify_blocks(inbound.origin(vault), source_lines, summary, quarantine=quarantine)
+    blocks = identify_blocks(inbound.origin(appender.vault), source_lines, summary, quarantine=quarantine)
     block = next(blocks, None)
     while block is not None:
-        batch = await prepare_append(connection, vault, ledger_id, block)
-        writing = append_batch(connection, vault, batch)
-        outcomes, following = await asyncio.gather(writing, asyncio.to_thread(next, blocks, None))
+        batch = await appender.prepare(block)
+        outcomes, following = await asyncio.gather(appender.append(batch), asyncio.to_thread(next, blocks, None))
         count_outcomes(summary, block, outcomes)
         report_summary(summary)
         block = following

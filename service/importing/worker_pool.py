@@ -14,13 +14,12 @@ from typing import NamedTuple
 
 import uvloop
 
-from ledger.database import connect
 from ledger.gc_tuning import freeze_loaded_objects
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
-from ledger.store.append import append_batch, prepare_append
 from ledger.store.registry import InboundConnection
 from ledger.worker_process import WorkerProcess
+from service.importing.block_appender import BlockAppender
 from service.importing.deliveries import (
     BYTES_PER_BLOCK_MAX,
     LINES_PER_BLOCK_MAX,
@@ -47,7 +46,7 @@ def import_by_workers(
 ) -> ImportSummary:
     """Append the deliveries of all lines, and report the summary after each block.
 
-    Raises Unavailable; blocks appended before stay.
+    Raises Unavailable if the database stays away; blocks appended before stay.
     """
     summary = ImportSummary()
     with ExitStack() as started:
@@ -105,16 +104,16 @@ def _work(pipe: Pipe, task: ImportTask) -> None:
 async def _append_blocks(pipe: Pipe, task: ImportTask) -> None:
     """Prepare each block when it arrives, and append it on a signal from the parent."""
     vault = Vault(task.master_key)
-    origin, ledger_id = task.inbound.origin(vault), task.inbound.ledger.ledger_id
-    connection = await connect(task.dsn)
-    while True:
-        lines: list[DeliveryLine] = await asyncio.to_thread(pipe.recv)
-        summary = ImportSummary()
-        repaired = repair_lines(iter(lines), summary) if task.repair else iter(lines)
-        blocks = list(identify_blocks(origin, repaired, summary, quarantine=task.quarantine))
-        prepared = [await prepare_append(connection, vault, ledger_id, block) for block in blocks]
-        pipe.send(summary)
-        await asyncio.to_thread(pipe.recv)
-        for batch in prepared:
-            count_outcomes(summary, batch.deliveries, await append_batch(connection, vault, batch))
-        pipe.send(summary)
+    origin = task.inbound.origin(vault)
+    async with BlockAppender(task.dsn, vault, task.inbound.ledger.ledger_id) as appender:
+        while True:
+            lines: list[DeliveryLine] = await asyncio.to_thread(pipe.recv)
+            summary = ImportSummary()
+            repaired = repair_lines(iter(lines), summary) if task.repair else iter(lines)
+            blocks = list(identify_blocks(origin, repaired, summary, quarantine=task.quarantine))
+            prepared = [await appender.prepare(block) for block in blocks]
+            pipe.send(summary)
+            await asyncio.to_thread(pipe.recv)
+            for batch in prepared:
+                count_outcomes(summary, batch.deliveries, await appender.append(batch))
+            pipe.send(summary)

@@ -7,6 +7,7 @@ import pytest
 from ledger.database import Connection
 from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import Ledger, create_connection
+from service.importing.block_appender import BlockAppender
 from service.importing.deliveries import ImportSummary, import_lines
 from service.importing.json_repair import MARKDOWN_ESCAPE, MISSING_BRACE, TRAILING_COMMA, repair_json
 from service.importing.split import DeliveryLine
@@ -76,18 +77,19 @@ def test_a_long_text_that_cannot_be_mended_takes_no_long_time(unit: bytes) -> No
 
 
 async def imported(
-    connection: Connection, ledger: Ledger, source: str, *bodies: bytes, repair: bool, quarantine: bool = True
+    connection: Connection, dsn: str, ledger: Ledger, source: str, *bodies: bytes, repair: bool, quarantine: bool = True
 ) -> ImportSummary:
     inbound = await create_connection(connection, MasterKey(bytes(range(32))), ledger, source=source)
     lines = iter([DeliveryLine(number, body) for number, body in enumerate(bodies, 1)])
-    return await import_lines(connection, VAULT, inbound, lines, lambda _: None, repair=repair, quarantine=quarantine)
+    async with BlockAppender(dsn, VAULT, ledger.ledger_id) as appender:
+        return await import_lines(appender, inbound, lines, lambda _: None, repair=repair, quarantine=quarantine)
 
 
 async def test_lines_are_mended_on_request_and_the_mended_text_is_appended(
-    connection: Connection, ledger: Ledger
+    connection: Connection, dsn: str, ledger: Ledger
 ) -> None:
-    fabric = await imported(connection, ledger, "fabric", FABRIC, COMMENTED, repair=True)
-    ascenda = await imported(connection, ledger, "ascenda", ASCENDA, repair=True)
+    fabric = await imported(connection, dsn, ledger, "fabric", FABRIC, COMMENTED, repair=True)
+    ascenda = await imported(connection, dsn, ledger, "ascenda", ASCENDA, repair=True)
 
     assert (fabric.appended, fabric.unreadable, fabric.repaired_lines) == (2, 1, 1)
     assert fabric.repaired_places == {MARKDOWN_ESCAPE: 4}
@@ -102,38 +104,40 @@ async def test_lines_are_mended_on_request_and_the_mended_text_is_appended(
 
 
 async def test_what_was_mended_once_is_a_duplicate_when_it_is_imported_again(
-    connection: Connection, ledger: Ledger
+    connection: Connection, dsn: str, ledger: Ledger
 ) -> None:
-    await imported(connection, ledger, "fabric", FABRIC, repair=True)
+    await imported(connection, dsn, ledger, "fabric", FABRIC, repair=True)
 
-    again = await imported(connection, ledger, "fabric", FABRIC, repair=True)
+    again = await imported(connection, dsn, ledger, "fabric", FABRIC, repair=True)
 
     assert (again.appended, again.duplicates) == (0, 1)
 
 
-async def test_without_request_nothing_is_mended(connection: Connection, ledger: Ledger) -> None:
-    summary = await imported(connection, ledger, "ascenda", ASCENDA, repair=False)
+async def test_without_request_nothing_is_mended(connection: Connection, dsn: str, ledger: Ledger) -> None:
+    summary = await imported(connection, dsn, ledger, "ascenda", ASCENDA, repair=False)
 
     assert (summary.appended, summary.unreadable, summary.repaired_lines) == (1, 1, 0)
 
 
-async def test_sound_lines_are_appended_as_they_stand(connection: Connection, ledger: Ledger) -> None:
+async def test_sound_lines_are_appended_as_they_stand(connection: Connection, dsn: str, ledger: Ledger) -> None:
     body = sample("fabric", "offers.redemption.coupon.created")
 
-    summary = await imported(connection, ledger, "fabric", body, repair=True)
+    summary = await imported(connection, dsn, ledger, "fabric", body, repair=True)
 
     assert (summary.appended, summary.repaired_lines) == (1, 0)
     assert json.loads(await connection.fetchval("SELECT payload FROM ledger.events")) == json.loads(body)
 
 
-async def test_what_cannot_be_read_is_stored_on_request_only(connection: Connection, ledger: Ledger) -> None:
-    summary = await imported(connection, ledger, "ascenda", b"oops", ASCENDA, repair=False, quarantine=False)
+async def test_what_cannot_be_read_is_stored_on_request_only(connection: Connection, dsn: str, ledger: Ledger) -> None:
+    summary = await imported(connection, dsn, ledger, "ascenda", b"oops", ASCENDA, repair=False, quarantine=False)
 
     assert (summary.lines, summary.appended, summary.unreadable, summary.unreadable_lines) == (2, 0, 2, [1, 2])
     assert await connection.fetchval("SELECT count(*) FROM ledger.events") == 0
 
 
-async def test_an_array_that_was_damaged_is_unpacked_after_its_repair(connection: Connection, ledger: Ledger) -> None:
-    summary = await imported(connection, ledger, "fabric", rb'\[ {"a": 1}, {"b": 2} \]', repair=True)
+async def test_an_array_that_was_damaged_is_unpacked_after_its_repair(
+    connection: Connection, dsn: str, ledger: Ledger
+) -> None:
+    summary = await imported(connection, dsn, ledger, "fabric", rb'\[ {"a": 1}, {"b": 2} \]', repair=True)
 
     assert (summary.appended, summary.kinds) == (2, {"unknown": 2})

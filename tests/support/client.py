@@ -19,6 +19,7 @@ from tests.support.contract import CheckedClient
 
 UNTIL_SECONDS_MAX = 30
 CONNECTIONS_MAX = 10_000
+MEMORY_MIB = 4096  # of the process of the tests, with all that they keep
 MASTER_KEY = MasterKey(bytes(range(32)))
 
 
@@ -86,7 +87,7 @@ class TenantClient:
 @asynccontextmanager
 async def serving(dsn: str, *names: str, settings: Settings | None = None) -> AsyncIterator[list[TenantClient]]:
     """Serve a database with a ledger of each name. Each ledger has a key to read and a header connection per source."""
-    async with CheckedClient(Served(make_app(dsn, settings or Settings(), MASTER_KEY))) as client:
+    async with CheckedClient(Served(make_app(dsn, settings or Settings(memory_mib=MEMORY_MIB), MASTER_KEY))) as client:
         connection = await connect(dsn)
         clients = []
         for name in names:

@@ -17,6 +17,7 @@ from service.server.routes import OPERATIONS
 
 # Answers outside the operations: no path, no method, a head that cannot be parsed, and limits of the connection.
 CHECKED_TYPES = ("application/json", "application/problem+json")
+DOCUMENT = "urn:openapi"
 PROTOCOL_STATUSES = {404, 405, 400, 417, 429}
 
 
@@ -50,14 +51,21 @@ def _patterns() -> list[tuple[str, re.Pattern[str], str]]:
 
 
 @cache
-def _validator(pointer: str) -> Any:
-    schema = {"$ref": pointer, "components": contract()["components"]}
-    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+def _schemas() -> jsonschema_rs.Registry:
+    """Return the schemas of the document, shared by all validators: a copy in each would take 5 MB."""
+    schemas = {"components": {"schemas": contract()["components"]["schemas"]}}
+    return jsonschema_rs.Registry([(DOCUMENT, schemas)], draft=jsonschema_rs.Draft202012)
+
+
+def validator_of(schema: dict[str, Any]) -> Any:
+    """Return the validator of a schema, which may refer to schemas of the document."""
+    return _validator(json.dumps(schema))
 
 
 @cache
-def _inline_validator(text: str) -> Any:
-    return jsonschema_rs.Draft202012Validator({**json.loads(text), "components": contract()["components"]})
+def _validator(text: str) -> Any:
+    schema = json.loads(text.replace('"$ref": "#', f'"$ref": "{DOCUMENT}#'))
+    return jsonschema_rs.Draft202012Validator(schema, registry=_schemas(), validate_formats=True)
 
 
 def operation_of(method: str, path: str) -> Any:
@@ -82,7 +90,7 @@ def check_answer(method: str, path: str, status: int, content_type: str, body: b
     assert content_type in documented["content"], f"{method} {path} {status}: {content_type} is not documented"
     schema = documented["content"][content_type]["schema"]
     if content_type.endswith("json") and schema:
-        validator = _validator(schema["$ref"]) if set(schema) == {"$ref"} else _inline_validator(json.dumps(schema))
+        validator = validator_of(schema)
         errors = [
             f"{'/'.join(map(str, error.instance_path))}: {error.message}"
             for error in validator.iter_errors(json.loads(body))

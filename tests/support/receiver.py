@@ -7,12 +7,11 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
-import jsonschema_rs
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from standardwebhooks import Webhook
 
-from tests.support.contract import contract
+from tests.support.contract import contract, validator_of
 
 Behaviour = Callable[[int, web.Request], "web.StreamResponse | str | None"]  # number of the request, from 1
 STALL, RESET, CUT = "stall", "reset", "cut"
@@ -28,8 +27,7 @@ def validators() -> dict[str, Any]:
     found = {}
     for name, path in contract()["webhooks"].items():
         schema = path["post"]["requestBody"]["content"]["application/cloudevents+json"]["schema"]
-        schema = {**schema, "components": contract()["components"]}
-        found[name] = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+        found[name] = validator_of(schema)
     return found
 
 

@@ -122,7 +122,7 @@ async def test_an_import_goes_on_after_its_connections_were_lost(
     inbound = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
     work = import_alone(dsn, inbound) if workers == 1 else import_by(dsn, inbound, workers, lines())
     importing = asyncio.create_task(work)
-    while not await read.tail(connection, ledger.ledger_id):
+    while not await read.tail(connection, ledger.ledger_id):  # noqa: ASYNC110  # nothing announces it
         await asyncio.sleep(0.001)
     ended = await connection.fetchval(END_SESSIONS)
 

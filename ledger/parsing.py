@@ -36,6 +36,7 @@ _TO_NEXT_VALUE = re.compile(rb'(?:[^",\[{]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[,\[{
 # a key with a quotation mark is skipped too: no known name contains one.
 _LAST_BLANK_OF_KEY = re.compile(rb' (?<!": )(?<!", )[^ "\\]*+"[ \t\r\n]*+:')
 _LAST_ESCAPE_OF_KEY = re.compile(rb'\\[^"\\]*+"[ \t\r\n]*+:')  # any escape may be a blank
+_ESCAPED_COLON = re.compile(rb"\\u003[aA]")
 _NO_BREAK_SPACE = b"\xc2\xa0"  # left by copying from a web page
 _DIGITS = bytes(b"0"[0] if byte in b"0123456789" else b" "[0] for byte in range(256))
 _LONG_DIGITS = b"0" * NUMBER_CHARACTERS_MAX
@@ -57,7 +58,7 @@ class Document(NamedTuple):
         return (
             _LAST_BLANK_OF_KEY.search(text) is not None
             or (b"\xc2" in text and _NO_BREAK_SPACE in text)
-            or (b"\\" in text and _LAST_ESCAPE_OF_KEY.search(text) is not None)
+            or has_escape_in_key(text)
         )
 
 
@@ -94,6 +95,11 @@ def reparse_json(body: bytes) -> Document:
     Raises Unreadable if it is not JSON.
     """
     return Document(_parse(body), body)
+
+
+def has_escape_in_key(body: bytes) -> bool:
+    """Return True if a key of a JSON text is written with an escape, other than that of a quotation mark at the end."""
+    return b"\\" in body and _LAST_ESCAPE_OF_KEY.search(body) is not None
 
 
 def without_white_space(body: bytes) -> bytes | None:
@@ -205,10 +211,10 @@ def _is_deeper_than(value: Any, levels: int) -> bool:
 def _repeats_a_key(body: bytes, document: Any, compact: bytes) -> bool:
     """Return True if a text contains more colons than its document, which means that a key was repeated.
 
-    Counting takes a tenth of the time of a walk through the document. If an escape may be a colon, the strings are
+    Counting takes a tenth of the time of a walk through the document. If an escape is a colon, the strings are
     removed from the text, and the document is walked.
     """
-    if b"\\" in body and b"\\u003" in body:
+    if b"\\" in body and _ESCAPED_COLON.search(body) is not None:
         return _STRING.sub(b"", body).count(b":") != _count_pairs(document)
     return body.count(b":") != compact.count(b":")
 

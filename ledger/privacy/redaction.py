@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ledger.parsing import Document
+from ledger.parsing import Document, has_escape_in_key
 from ledger.privacy.detection import BY_FORM, PersonalValue, PersonalValueSearch, Pseudonymise
 from ledger.vendors.personal_fields import PersonalFields
 from ledger.vendors.personal_values import MARKER_TEXT, may_hold_personal_value
@@ -73,11 +73,10 @@ def redact(body: bytes, document: Document, personal: PersonalFields, pseudonymi
     """
     if type(document.value) is not dict and type(document.value) is not list:
         return redact_unreadable(body, "neither an object nor a list")  # a bare string can be anything
-    has_escapes = b"\\" in body  # they may be a part of a value
-    search = PersonalValueSearch(personal, pseudonymise, by_form=has_escapes)
+    search = PersonalValueSearch(personal, pseudonymise, by_form=False)
     search.run(document.value)
     redacted = _cut(body, document.value, search)
-    if not has_escapes and may_hold_personal_value(redacted.payload):
+    if may_hold_personal_value(redacted.payload):
         search = PersonalValueSearch(personal, pseudonymise, by_form=True)
         search.run(document.value)
         if any(value.occurrence == BY_FORM for value in search.found):
@@ -147,7 +146,7 @@ def _ranges_by_key(
         return None
     starts = {key: _value_starts(body, key) for key in keys}
     occurrences = [value.occurrence for value in found]
-    if b"\\" in body or BY_FORM in occurrences or any(len(starts[key]) != key_counts[key] for key in starts):
+    if BY_FORM in occurrences or has_escape_in_key(body) or any(len(starts[key]) != key_counts[key] for key in starts):
         # A key may occur where it names no personal value, too.
         structures = _structures_by_key(document, keys)
         if any(len(of_key) != len(starts[key]) for key, of_key in structures.items()):

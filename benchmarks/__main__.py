@@ -11,6 +11,7 @@ from rich.console import Console
 
 from benchmarks import (
     as_of,
+    console_pages,
     disk,
     figures,
     hostile,
@@ -56,6 +57,9 @@ BENCHMARKS = {
     "hostile": Benchmark("Hooks of quiet ledgers under attack (--events: seconds a phase)", hostile.hostile, 60),
     "overload": Benchmark("Three times the deliveries that can be stored (--events: seconds)", hostile.overload, 20),
     "lists": Benchmark("reconciliation over many accounts (--events: accounts), 1 connection", lists.lists, 1_000_000),
+    "console": Benchmark(
+        "Pages beside their API queries (--events: lines of one account)", console_pages.measure_pages, 10_000
+    ),
     "filters": Benchmark("a page of 100 with each filter (--events: rows)", list_filters.measure_filters, 1_000_000),
 }
 

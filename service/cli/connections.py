@@ -23,6 +23,7 @@ from service.cli.terminal.console import (
     show_table,
     warn_if_url_guessed,
 )
+from service.cli.terminal.operators import record_command
 from service.environment import Environment, run_with_connection
 from service.formatting import format_time
 
@@ -81,10 +82,12 @@ def create_connection(
     given = _secret_from_options(secret, secret_file)
 
     async def work(environment: Environment, connection: Connection) -> dict[str, Any]:
+        found = await registry.find_ledger(connection, ledger)
+        await record_command(connection, "connection create", found)
         made = await registry.create_connection(
             connection,
             environment.master_key,
-            await registry.find_ledger(connection, ledger),
+            found,
             source=source,
             kind=kind,
             scheme=scheme,
@@ -145,6 +148,8 @@ def enable_connection(
     """Enable a disabled connection. It accepts deliveries again, with the same secrets."""
 
     async def work(environment: Environment, connection: Connection) -> None:
+        found = await registry.find_connection(connection, environment.master_key, connection_id)
+        await record_command(connection, f"connection enable {connection_id}", found.ledger)
         await registry.enable_connection(connection, environment.master_key, connection_id)
 
     run_with_connection(data, work)
@@ -160,6 +165,7 @@ def disable_connection(
 
     async def work(environment: Environment, connection: Connection) -> None:
         found = await registry.find_connection(connection, environment.master_key, connection_id)
+        await record_command(connection, f"connection disable {connection_id}", found.ledger)
         await registry.disable_connection(connection, environment.master_key, found.ledger, connection_id)
 
     run_with_connection(data, work)
@@ -183,6 +189,7 @@ def rotate_secret(
 
     async def work(environment: Environment, connection: Connection) -> dict[str, Any]:
         found = await registry.find_connection(connection, environment.master_key, connection_id)
+        await record_command(connection, f"connection rotate {connection_id}", found.ledger)
         made = await registry.add_secret(connection, environment.master_key, found, given)
         return {"connection_id": connection_id, "header": found.header, "secret": made}
 
@@ -200,6 +207,7 @@ def settle_secret(connection_id: ConnectionIdArgument, data: DataOption = None, 
 
     async def work(environment: Environment, connection: Connection) -> None:
         found = await registry.find_connection(connection, environment.master_key, connection_id)
+        await record_command(connection, f"connection settle {connection_id}", found.ledger)
         await registry.drop_old_secrets(connection, environment.master_key, found)
 
     run_with_connection(data, work)

@@ -14,6 +14,7 @@ from ledger.vendors.personal_values import refuse_personal_value
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show_json, show_result
+from service.cli.terminal.operators import OPERATOR, called_by
 from service.environment import Environment, run_with_connection
 from service.formatting import encode_json
 from service.operations.erase import is_known
@@ -53,7 +54,8 @@ def write_access_file(
         query = QueryContext(connection, found, "operator", vault.body_hash_key(found.ledger_id))
         refs = await expand_reference(query, customer)
         name = require_single([ref for ref in refs if await is_known(connection, found, ref)], customer)
-        await record_access(connection, found.ledger_id, "operator", f"access file of {name}", reason.strip())
+        stated = f"{reason.strip()} {called_by()}"
+        await record_access(connection, found.ledger_id, OPERATOR, f"access file of {name}", stated)
         return await read_subject_access(query, vault, name)
 
     document = run_with_connection(data, work)

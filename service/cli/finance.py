@@ -23,6 +23,7 @@ from service.cli.explain import OPERATOR, AsOfPositionOption, AtOption, KnownAtO
 from service.cli.terminal.console import DataOption, JsonOption, show, show_json, show_note, show_table
 from service.cli.terminal.dry_runs import DryRunOption, show_preview
 from service.cli.terminal.exit_codes import FINDINGS
+from service.cli.terminal.operators import record_command
 from service.environment import Environment, run_with_connection
 from service.finance.export_formats import FORMATS, to_beancount, to_csv, to_ndjson
 from service.finance.liability import Liability, count_unbalanced, liability_row_json, read_trial_balance
@@ -46,13 +47,7 @@ KEY_COLUMNS = ("programme", "unit", "from", "to", "vintage")
 CLOSING_COLUMNS = ("closing", "value", "currency")
 AUTHOR_CHARACTERS_MAX = 100
 PERIODS_MAX = 10_000
-LISTS_BEFORE_CLOSING = (
-    "drift",
-    "conflicts",
-    "quarantine",
-    "unrecognised",
-    "parked",
-)  # lists to check before a closing
+LISTS_BEFORE_CLOSING = ("drift", "conflicts", "quarantine", "unrecognised", "parked")  # to check before a closing
 
 ACCOUNTS = """
     SELECT concat(split_part(account_id, ':', 1), ':', split_part(account_id, ':', 2), ':', programme) AS programme,
@@ -250,11 +245,11 @@ def _record_closing(
     refuse_personal_value("--author", by)
 
     async def work(environment: Environment, connection: Connection) -> tuple[Ledger, PeriodChange, Preview | None]:
-        query = await open_finance_query(connection, ledger)
-        vault = Vault(environment.master_key)
+        query, vault = await open_finance_query(connection, ledger), Vault(environment.master_key)
         plan = plan_change(connection, vault, query.ledger, period, by=by.strip())
         if dry_run:
             return query.ledger, *await preview_operation(connection, query.ledger.ledger_id, plan)
+        await record_command(connection, f"{outcome} {period}".lower(), query.ledger)
         change = await record_plan(connection, vault, query.ledger, await plan)
         await catch_up(connection, query.ledger.ledger_id)
         return query.ledger, change, None

@@ -31,6 +31,7 @@ from service.cli.terminal.console import (
     show_table,
 )
 from service.cli.terminal.exit_codes import FINDINGS
+from service.cli.terminal.operators import record_command
 from service.environment import Environment, load_settings, open_environment, run_with_connection
 from service.queries.generations import generation_json
 
@@ -238,6 +239,8 @@ def promote_generation(
         chosen = await generations.find_generation(connection, ready[-1] if generation is None else generation)
         if expect and chosen.state == "ready":
             await rebuild.compare_with_active(environment.dsn, chosen, expect)
+        ledgers = await registry.list_ledgers(connection)
+        await record_command(connection, f"promote {chosen.generation}", *ledgers)
         return await promotion.promote(environment.dsn, chosen.generation, force=force)
 
     _show_active(run_with_connection(data, work), as_json=as_json)
@@ -246,7 +249,8 @@ def promote_generation(
 def roll_back(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Make the previous generation active again, at once. It has followed the ledger."""
 
-    async def work(environment: Environment, _connection: Connection) -> Generation:
+    async def work(environment: Environment, connection: Connection) -> Generation:
+        await record_command(connection, "rollback", *await registry.list_ledgers(connection))
         return await promotion.roll_back(environment.dsn)
 
     _show_active(run_with_connection(data, work), as_json=as_json)
@@ -258,6 +262,8 @@ def drop_generation(
     """Remove a generation that is not active. If a reader still uses it, it is removed when the reader has switched."""
 
     async def work(_environment: Environment, connection: Connection) -> bool:
+        ledgers = await registry.list_ledgers(connection)
+        await record_command(connection, f"generation drop {generation}", *ledgers)
         return await promotion.drop_generation(connection, generation)
 
     gone = run_with_connection(data, work)

@@ -9,6 +9,7 @@ from ledger.store import api_keys, registry
 from ledger.store.read import tail
 from ledger.store.registry import Ledger
 from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show, show_json, show_result, show_table
+from service.cli.terminal.operators import record_command
 from service.environment import Environment, run_with_connection
 from service.formatting import format_time
 
@@ -67,6 +68,7 @@ def create_key(
 
     async def work(environment: Environment, connection: Connection) -> str:
         found = await registry.find_ledger(connection, ledger)
+        await record_command(connection, "key create", found)
         return await api_keys.create_key(connection, environment.master_key, found, scopes, label)
 
     key = run_with_connection(data, work)
@@ -113,9 +115,9 @@ def revoke_key(
     """Revoke an API key. Requests with it are refused."""
 
     async def work(environment: Environment, connection: Connection) -> None:
-        await api_keys.revoke_key(
-            connection, environment.master_key, await registry.find_ledger(connection, ledger), key_id
-        )
+        found = await registry.find_ledger(connection, ledger)
+        await record_command(connection, f"key revoke {key_id}", found)
+        await api_keys.revoke_key(connection, environment.master_key, found, key_id)
 
     run_with_connection(data, work)
     done = f"Key {key_id} is revoked; a running service applies it within 5 s."

@@ -11,6 +11,7 @@ from projections.engine.parked import list_parked
 from projections.engine.store import decode_fact
 from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show, show_json, show_table
 from service.cli.terminal.exit_codes import FINDINGS
+from service.cli.terminal.operators import record_command
 from service.environment import Environment, run_with_connection
 from service.queries.explain_steps import fact_json
 
@@ -56,6 +57,7 @@ def retry_parked(
 
     async def work(_environment: Environment, connection: Connection) -> retry.RetryResult:
         found = await registry.find_ledger(connection, ledger)
+        await record_command(connection, "parked retry", found)
         return await retry.retry_parked(connection, found.ledger_id, subject_kind=kind, subject=subject)
 
     done = run_with_connection(data, work)

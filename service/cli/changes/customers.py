@@ -18,6 +18,7 @@ from service.cli.terminal.console import (
     confirm,
 )
 from service.cli.terminal.dry_runs import DryRunOption, show_outcome
+from service.cli.terminal.operators import record_command
 from service.environment import Environment, run_with_connection
 from service.operations.adjust import Author
 from service.operations.erase import ErasureResult, erase, is_known, merged_customers, plan_erasure
@@ -54,6 +55,7 @@ def erase_customer(
             return await preview_operation(connection, found.ledger_id, plan)
         people = ", ".join(await merged_customers(connection, found, name))
         confirm(f"Destroy the keys of all personal data of {people}? This cannot be undone.", yes=yes)
+        await record_command(connection, f"erase {name}", found)
         result = await erase(connection, vault, found, name, by="operator", reason=reason)
         if environment.embedded:
             await scrub(connection, environment.settings.data)
@@ -93,6 +95,7 @@ def unmerge_customer(
         of = (connection, Vault(environment.master_key), found, name, requester)
         if dry_run:
             return await preview_operation(connection, found.ledger_id, plan_unmerge(*of))
+        await record_command(connection, f"unmerge {name}", found)
         result = await unmerge(*of)
         await catch_up(connection, found.ledger_id)
         return result, None

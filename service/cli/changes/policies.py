@@ -16,6 +16,7 @@ from service.cli.terminal.console import (
     show_table,
 )
 from service.cli.terminal.dry_runs import DryRunOption, show_outcome
+from service.cli.terminal.operators import record_command
 from service.environment import Environment, run_with_connection
 from service.operations.conflict_policy import PolicyChange, plan_with_facts, set_conflict_policy
 from service.operations.preview import Preview, preview_operation
@@ -43,6 +44,7 @@ def set_policy(
         if dry_run:
             plan = plan_with_facts(*of, by="operator")
             return await preview_operation(connection, found.ledger_id, plan, with_liability=True)
+        await record_command(connection, f"policy set {source} {kind} {policy}", found)
         return await set_conflict_policy(*of, by="operator"), None
 
     change, preview = run_with_connection(data, work)

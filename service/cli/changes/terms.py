@@ -16,6 +16,7 @@ from projections.engine import generations
 from projections.engine.worker import catch_up
 from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show_json, show_table
 from service.cli.terminal.dry_runs import DryRunOption, show_outcome
+from service.cli.terminal.operators import record_command
 from service.environment import Environment, run_with_connection
 from service.formatting import format_time
 from service.operations.preview import Preview, preview_operation
@@ -88,6 +89,7 @@ def set_programme_terms(
         if dry_run:
             plan = plan_terms(vault, found, name, terms_document, by="operator")
             return await preview_operation(connection, found.ledger_id, plan, with_liability=True)
+        await record_command(connection, f"programme set {name}", found)
         change = await set_terms(connection, vault, found, name, terms_document, by="operator")
         await catch_up(connection, found.ledger_id)
         return change, None

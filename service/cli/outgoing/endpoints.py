@@ -1,7 +1,6 @@
 """loyalty endpoint: the receivers of messages: webhooks and streams."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from service.cli.outgoing.options import (
     CredentialsOption,
     EndpointArgument,
     SinceOption,
+    plain_text,
     split_words,
 )
 from service.cli.terminal.console import (
@@ -29,8 +29,8 @@ from service.cli.terminal.console import (
     show_result,
     show_table,
 )
+from service.cli.terminal.operators import record_command
 from service.environment import Environment, run_with_connection
-from service.formatting import format_time
 from service.outgoing import administration, delivery_state
 from service.outgoing import endpoints as store
 from service.outgoing.endpoint_options import (
@@ -89,10 +89,12 @@ def create_endpoint(
     start = parse_time(since, "since")
 
     async def work(environment: Environment, connection: Connection) -> dict[str, Any]:
+        found = await registry.find_ledger(connection, ledger)
+        await record_command(connection, "endpoint create", found)
         made = await administration.create(
             connection,
             environment.master_key,
-            await registry.find_ledger(connection, ledger),
+            found,
             url,
             options,
             destinations=environment.settings.allowed_destinations(),
@@ -148,7 +150,7 @@ def show_endpoint(endpoint_id: EndpointArgument, data: DataOption = None, as_jso
     if as_json:
         show_json(found)
     else:
-        show_table(("field", "value"), ((name, _plain(value)) for name, value in found.items()))
+        show_table(("field", "value"), ((name, plain_text(value)) for name, value in found.items()))
 
 
 @endpoints.command("edit")
@@ -181,13 +183,11 @@ def edit_endpoint(
     wanted = {name: value for name, value in given.items() if value is not None}
 
     async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> dict[str, Any]:
-        destinations = environment.settings.allowed_destinations()
-        master_key = environment.master_key
+        master_key, destinations = environment.master_key, environment.settings.allowed_destinations()
         changed = await administration.change(connection, master_key, endpoint, wanted, destinations=destinations)
-        [described] = await administration.describe(connection, [changed])
-        return described
+        return (await administration.describe(connection, [changed]))[0]
 
-    changed = _with_endpoint(data, endpoint_id, work)
+    changed = _with_endpoint(data, endpoint_id, work, change="edit")
     show_result(
         changed, f"Endpoint {endpoint_id} is changed; a running service applies it within 5 s.", as_json=as_json
     )
@@ -200,7 +200,7 @@ def enable_endpoint(endpoint_id: EndpointArgument, data: DataOption = None, as_j
     async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> None:
         await store.enable_endpoint(connection, environment.master_key, endpoint)
 
-    _with_endpoint(data, endpoint_id, work)
+    _with_endpoint(data, endpoint_id, work, change="enable")
     done = f"Endpoint {endpoint_id} gets messages again; a running service applies it within 5 s."
     show_result({"endpoint_id": endpoint_id, "disabled": False}, done, as_json=as_json)
 
@@ -212,7 +212,7 @@ def disable_endpoint(endpoint_id: EndpointArgument, data: DataOption = None, as_
     async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> None:
         await store.disable_endpoint(connection, environment.master_key, endpoint)
 
-    _with_endpoint(data, endpoint_id, work)
+    _with_endpoint(data, endpoint_id, work, change="disable")
     done = f"Endpoint {endpoint_id} gets no more messages; a running service applies it within 5 s."
     show_result({"endpoint_id": endpoint_id, "disabled": True}, done, as_json=as_json)
 
@@ -232,7 +232,7 @@ def rotate_secret(
         await store.settle_secret(connection, environment.master_key, endpoint)
         return None
 
-    secret = _with_endpoint(data, endpoint_id, work)
+    secret = _with_endpoint(data, endpoint_id, work, change="rotate")
     if secret is None:
         done = f"Messages to {endpoint_id} are signed by the newest secret only."
         show_result({"endpoint_id": endpoint_id, "live_secrets": 1}, done, as_json=as_json)
@@ -254,7 +254,7 @@ def replace_credentials(
         given = read_credentials_file(credentials_file)
         await store.replace_credentials(connection, environment.master_key, endpoint, given)
 
-    _with_endpoint(data, endpoint_id, work)
+    _with_endpoint(data, endpoint_id, work, change="credentials")
     done = f"Endpoint {endpoint_id} has new credentials; a running service applies them within 5 s."
     show_result({"endpoint_id": endpoint_id, "replaced": True}, done, as_json=as_json)
 
@@ -267,7 +267,7 @@ def send_test(endpoint_id: EndpointArgument, data: DataOption = None, as_json: J
         destinations = environment.settings.allowed_destinations()
         return administration.attempt_json(await administration.send_test(connection, endpoint, destinations))
 
-    result = _with_endpoint(data, endpoint_id, work)
+    result = _with_endpoint(data, endpoint_id, work, change="test")
     answer = f"status {result['status']}" if result["status"] else result["detail"]
     done = f"Test {result['outcome']}: {answer}, {result['milliseconds']} ms."
     show_result({"endpoint_id": endpoint_id, **result}, done, as_json=as_json)
@@ -292,7 +292,7 @@ def replay_messages(
     async def work(_: Environment, connection: Connection, endpoint: Endpoint) -> int:
         return await administration.replay(connection, endpoint, after=after, since=start)
 
-    position = _with_endpoint(data, endpoint_id, work)
+    position = _with_endpoint(data, endpoint_id, work, change="replay")
     done = f"Endpoint {endpoint_id} gets all messages after position {position}."
     show_result({"endpoint_id": endpoint_id, "position": position}, done, as_json=as_json)
 
@@ -327,24 +327,24 @@ def delete_endpoint(
         confirm(f"Remove endpoint {endpoint_id}, which sends to {endpoint.url}?", yes=yes)
         await store.delete_endpoint(connection, endpoint)
 
-    _with_endpoint(data, endpoint_id, work)
+    _with_endpoint(data, endpoint_id, work, change="delete")
     done = f"Endpoint {endpoint_id} is removed."
     show_result({"endpoint_id": endpoint_id, "deleted": True}, done, as_json=as_json)
 
 
 def _with_endpoint(
-    data: Any, endpoint_id: str, work: Callable[[Environment, Connection, Endpoint], Awaitable[Any]]
+    data: Any,
+    endpoint_id: str,
+    work: Callable[[Environment, Connection, Endpoint], Awaitable[Any]],
+    *,
+    change: str = "",
 ) -> Any:
-    """Run `work` with an endpoint of any ledger. Raises EndpointUnknown."""
+    """Run `work` with an endpoint of any ledger. A change is recorded before. Raises EndpointUnknown."""
 
     async def found(environment: Environment, connection: Connection) -> Any:
         endpoint = await store.find_endpoint(connection, environment.master_key, endpoint_id)
+        if change:
+            await record_command(connection, f"endpoint {change} {endpoint_id}", endpoint.ledger)
         return await work(environment, connection, endpoint)
 
     return run_with_connection(data, found)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return format_time(value)
-    return ", ".join(value) if isinstance(value, tuple) else value

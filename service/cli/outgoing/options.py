@@ -1,9 +1,12 @@
 """Arguments and options of the commands about endpoints."""
 
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from service.formatting import format_time
 
 EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="The endpoint's id.", show_default=False)]
 AfterOption = Annotated[
@@ -20,3 +23,10 @@ CredentialsOption = Annotated[Path | None, typer.Option(metavar="FILE", help=CRE
 def split_words(text: str) -> list[str]:
     """Return the words of a list with commas."""
     return [word for word in (part.strip() for part in text.split(",")) if word]
+
+
+def plain_text(value: Any) -> Any:
+    """Return a value of an endpoint as a cell of a table shows it."""
+    if isinstance(value, datetime):
+        return format_time(value)
+    return ", ".join(value) if isinstance(value, tuple) else value

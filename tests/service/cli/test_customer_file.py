@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.privacy.access_log import accesses_after
+from service.cli.terminal.operators import called_by
 from tests.service.cli.test_deliveries import loyalty_of_tests
 from tests.support.client import serving
 from tests.support.payloads import issued, sample
@@ -33,6 +34,6 @@ async def test_a_person_gets_their_own_values_and_the_look_is_recorded(dsn: str,
     assert [event["payload"] for event in document["events"]] == [json.loads(body)]
     assert document["rows"][row["subject"]]["customers"]
     assert [(look.key_id, look.object, look.reason) for look in looks] == [
-        ("operator", f"access file of {row['subject']}", "case 17")
+        ("operator", f"access file of {row['subject']}", f"case 17 {called_by()}")
     ]
     assert (refused, "nobody" in why) == (3, True)

@@ -10,10 +10,13 @@ from playwright.async_api import Browser, BrowserContext
 
 from ledger.store import api_keys
 from service.embedded.server import EmbeddedPostgres
+from service.outgoing import administration
+from service.outgoing.addresses import PUBLIC_ONLY
+from service.outgoing.endpoint_options import EndpointOptions
 from tests.conftest import fresh_database
 from tests.support.browser import Watched, launched_chromium, watched_page
 from tests.support.client import MASTER_KEY, TenantClient, serving
-from tests.support.console_ledger import fill
+from tests.support.console_ledger import HOSTILE, fill
 
 AXE = Path(__file__).with_name("axe.min.js")
 
@@ -32,6 +35,10 @@ async def served(postgres: EmbeddedPostgres) -> AsyncIterator[Served]:
     async with fresh_database(postgres) as dsn, serving(dsn, "acme") as [acme]:
         await fill(acme)
         async with acme.database() as connection:
+            await administration.create(
+                connection, MASTER_KEY, acme.ledger, "https://receiver.example/hook", EndpointOptions(label=HOSTILE),
+                destinations=PUBLIC_ONLY, after=None, since=None,
+            )  # fmt: skip
             key = await api_keys.create_key(
                 connection, MASTER_KEY, acme.ledger, ["read", "audit", "reveal", "admin", "operator"]
             )

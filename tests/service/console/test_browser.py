@@ -60,11 +60,26 @@ SCREENS = {
     "tier": "/console/explain/tiers/capillary:50952:379499720:1676",
     "coupon": "/console/explain/coupons/capillary:1231:397759647",
     "badge": "/console/explain/badges/capillary:50933:381921157:650c0896aefcde237f3dba43",
+    "breakage": "/console/finance/breakage?month=2024-01",
+    "sorted accounts": "/console/lists/accounts?sort=available",
+    "explained account in a lot": f"/console/explain/accounts/{ACCOUNT}?after_step=1",
+    "nothing found by a search": "/console/reconciliation/refunds",
     "explained item": "/console/explain/order-items/4611fb1e-6d6d-4d92-9cb5-afd1a5ff2440",
 }
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 SCREENSHOTS = os.environ.get("LOYALTY_TEST_SCREENSHOTS")  # a folder for pictures of every screen
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+# The focused element, and whether it is what a pointer in its middle would hit.
+FOCUSED = """() => {
+    const focused = document.activeElement;
+    const box = focused.getClientRects()[0];
+    const x = Math.max(1, Math.min(innerWidth - 2, box.x + Math.min(box.width, 40) / 2));
+    const hit = document.elementFromPoint(x, box.y + Math.min(box.height, 20) / 2);
+    const text = focused.innerText || focused.ariaLabel || focused.name || "";
+    return {text, covers: focused.contains(hit) || hit?.contains(focused)};
+}"""
 
 
 async def violations(page: Page, axe: str) -> Sequence[str]:
@@ -94,6 +109,78 @@ async def test_a_screen_is_accessible_and_fits_in_light_and_dark(watched: Watche
             await page.screenshot(path=Path(SCREENSHOTS) / name, full_page=True)
 
     assert watched.problems == []
+
+
+FORMS = {  # a page with a form, its button, and a value for each label; the answer is the dry run, or a look
+    "creation of an endpoint": ("/console/operations/endpoints", {"Address that": "https://new.example/"}),
+    "close of a month": ("/console/finance/periods", {"Month": "2024-01"}),
+    "rebuild": ("/console/operations/generations", {}),
+    "erasure": ("/console/customers/capillary:9001:101/changes", {}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_dry_run_is_accessible_on_the_screen_and_on_paper(watched: Watched, axe: str, form: str) -> None:
+    page = watched.page
+    path, values = FORMS[form]
+    await page.goto(path)
+    for label, value in values.items():
+        await page.get_by_label(label).first.fill(value)
+    await page.get_by_label("Your name").first.fill("Ann Agent")
+    await page.get_by_label("Reason").first.fill("ticket 4714")
+
+    await page.get_by_role("button", name="Preview").first.click()
+
+    await expect(page.get_by_text("This is a dry run")).to_be_visible()
+    for size, scheme in ((WIDE, "dark"), (NARROW, "light")):
+        await page.set_viewport_size(size)  # type: ignore[arg-type]
+        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert await violations(page, axe) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    await page.emulate_media(media="print")
+    assert await violations(page, axe) == []
+    await page.emulate_media(media="screen")
+    assert watched.problems == []
+
+
+async def test_an_endpoint_with_a_script_in_its_label_is_shown_as_text(watched: Watched, axe: str) -> None:
+    page = watched.page
+    await page.goto("/console/operations/endpoints")
+    await expect(page.get_by_text("<script>alert(1)").first).to_be_visible()
+
+    await page.get_by_role("link", name="https://receiver.example/hook").click()
+
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("<script>alert(1)")
+    assert await violations(page, axe) == []
+    assert watched.problems == []
+
+
+async def test_a_chart_is_read_with_the_keyboard(watched: Watched) -> None:
+    page = watched.page
+    await page.goto(f"/console/accounts/{ACCOUNT}")
+    chart = page.locator("svg[data-steps]")
+    await chart.focus()
+
+    await page.keyboard.press("Home")
+    await expect(page.locator("figure output")).to_have_text(re.compile(r"^2023-11-14 .*: 600$"))
+    await page.keyboard.press("ArrowRight")
+
+    await expect(page.locator("figure output")).to_have_text(re.compile(": 850$"))
+    assert watched.problems == []
+
+
+async def test_each_focused_element_is_in_view_on_a_walk_with_the_tab_key(watched: Watched) -> None:
+    page = watched.page
+    await page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    await page.goto(f"/console/accounts/{ACCOUNT}")
+    seen = []
+    for _ in range(25):
+        await page.keyboard.press("Tab")
+        seen.append(await page.evaluate(FOCUSED))
+
+    assert seen[0]["text"] == "Skip to the content"
+    assert [one for one in seen if not one["covers"]] == []
+    assert any("Where have the points gone?" in one["text"] for one in seen)
 
 
 async def test_an_e_mail_address_leads_to_the_fate_of_500_points_in_three_clicks(watched: Watched) -> None:

@@ -28,7 +28,20 @@ TEXTS = {
     ("voucherify", "voucher.loyalty_card.transaction.created-accrual"): ("reason", "source", "banner", "code", "name"),
 }
 SCOPES = ("read", "audit", "reveal", "admin", "operator")
-FIRST_PAGES = ("/console", "/console/lists", "/console/reconciliation", "/console/ledger?after=0", "/console/finance")
+FIRST_PAGES = (
+    "/console",
+    "/console/lists",
+    "/console/reconciliation",
+    "/console/ledger?after=0",
+    "/console/finance",
+    "/console/finance/breakage",
+    "/console/finance/trial-balance",
+    "/console/lapses?from=2020-01-01&to=2029-12-31",
+    "/console/operations",
+    "/console/operations/endpoints",
+    "/console/operations/generations",
+    "/console/audit",
+)
 PAGES_MAX = 140
 LINK = re.compile(r'href="(/console[^"#]*)"')
 SKIPPED = ("/console/static", "/proof", "format=", "/console/logout", "live=")
@@ -65,14 +78,10 @@ async def test_no_page_holds_a_script_of_a_vendor(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await fill(acme)
         async with acme.database() as connection:
-            key = await api_keys.create_key(
-                connection, MASTER_KEY, acme.ledger, ["read", "audit", "reveal", "admin", "operator"]
-            )
+            key = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, SCOPES, label=HOSTILE)
         browser = Browser(acme.client)
         await browser.sign_in(key)
-        waiting = deque(
-            ["/console", "/console/lists", "/console/reconciliation", "/console/ledger?after=0", "/console/finance"]
-        )
+        waiting = deque(FIRST_PAGES)
         seen, escaped = set(waiting), 0
         while waiting and len(seen) < PAGES_MAX:
             path = waiting.popleft()

@@ -148,9 +148,10 @@ def enable_connection(
     """Enable a disabled connection. It accepts deliveries again, with the same secrets."""
 
     async def work(environment: Environment, connection: Connection) -> None:
-        found = await registry.find_connection(connection, environment.master_key, connection_id)
-        await record_command(connection, f"connection enable {connection_id}", found.ledger)
-        await registry.enable_connection(connection, environment.master_key, connection_id)
+        async with connection.transaction():  # a disabled connection cannot be found
+            await registry.enable_connection(connection, environment.master_key, connection_id)
+            found = await registry.find_connection(connection, environment.master_key, connection_id)
+            await record_command(connection, f"connection enable {connection_id}", found.ledger)
 
     run_with_connection(data, work)
     done = f"Connection {connection_id} accepts deliveries again; a running service applies it within 5 s."

@@ -76,6 +76,8 @@ ORDER_ITEMS_TABLE = Table(
     OrderItemRow,
     {
         "order": "(ledger_id, order_id)",
+        "status_order": "(ledger_id, status, order_id)",
+        "refund_order": "(ledger_id, refund, order_id)",
         "status": "(ledger_id, status, subject)",
         "refund_state": "(ledger_id, refund, subject)",
         "unfulfilled": "(ledger_id, subject) WHERE NOT (status = 'fulfilled')",

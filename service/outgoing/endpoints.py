@@ -210,7 +210,7 @@ async def change_options(
 ) -> None:
     """Change the address and the options of an endpoint. Its position and its secrets stay. Raises RequestInvalid."""
     url = check_endpoint(url, options, destinations)
-    check_same_kind(endpoint, url)
+    check_same_place(endpoint, url)
     ids = endpoint.ledger.ledger_id, endpoint.endpoint_id
     values = (
         url,
@@ -224,11 +224,19 @@ async def change_options(
         await _bind(connection, master_key, row, ids)
 
 
-def check_same_kind(endpoint: Endpoint, url: str) -> None:
-    """Raise RequestInvalid unless a new address is of the same kind, so that the secret or the credentials fit."""
-    kinds = [parse_stream_address(one).kind if is_stream(one) else "" for one in (endpoint.url, url)]
-    if kinds[0] != kinds[1]:
-        raise RequestInvalid("`url` must stay of its kind: a webhook, or a stream; create another endpoint instead")
+def check_same_place(endpoint: Endpoint, url: str) -> None:
+    """Raise RequestInvalid if a new address would send stored credentials to another server, or without encryption."""
+    if is_stream(endpoint.url) != is_stream(url):
+        raise RequestInvalid("`url` must stay a webhook, or stay a stream; create another endpoint instead")
+    if is_stream(url) and _place_of(endpoint.url) != _place_of(url):
+        raise RequestInvalid(
+            "`url` must keep the servers and the encryption of its credentials; create another endpoint instead"
+        )
+
+
+def _place_of(url: str) -> tuple[object, ...]:
+    address = parse_stream_address(url)
+    return address.kind, address.servers, address.uses_tls
 
 
 async def rotate_secret(connection: Connection, master_key: MasterKey, endpoint: Endpoint) -> str:

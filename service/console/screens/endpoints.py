@@ -174,7 +174,7 @@ async def _effects(
     if what == "edit":
         form = parse_endpoint_form(fields)
         endpoints.check_endpoint(form.url, form.options, _context(request).settings.allowed_destinations())
-        endpoints.check_same_kind(endpoint, form.url)
+        endpoints.check_same_place(endpoint, form.url)
         changes = list(option_changes(endpoint._asdict(), form.url, form.options))
         return Effects((EFFECTS[what] if changes else "Nothing changes.",), figures[:1], changes)
     if what == "replay":

@@ -151,12 +151,17 @@ async def test_a_stream_is_created_without_a_secret_and_shows_no_credentials(dsn
         refused = [
             await acme.ask("POST", f"{path}/rotate"),
             await acme.ask("PUT", f"{path}/credentials", {"ca": "no certificate"}),
+            await acme.ask("PATCH", path, {"url": "nats://nats.example"}),  # the credentials in the clear
+            await acme.ask("PATCH", path, {"url": "nats+tls://kafka-1.example:9092"}),  # to another server
+            await acme.ask("PATCH", path, {"url": "https://example.com/"}),
             await acme.ask("POST", "/v1/endpoints", {"url": "nats://other.example"}),
             await acme.ask("POST", "/v1/endpoints", {**body, "url": "https://example.com/"}),
             await acme.ask("POST", "/v1/endpoints", {**body, "url": "kafka://kafka-1.example/topic-of-others"}),
         ]
+        changed = await acme.ask("PATCH", path, {"url": "nats+tls://nats.example?mode=binary"})
         shown = await acme.ask("GET", path)
 
+    assert changed[0] == 200
     assert (status, made["secret"], made["live_secrets"]) == (201, None, 0)
     assert replaced == (200, {"endpoint_id": made["endpoint_id"], "replaced": True})
     assert [status for status, _ in refused] == [400] * len(refused)

@@ -21,7 +21,7 @@ from service.reconciliation.lists import ListQuery, OpenList
 
 ITEMS_PER_PAGE = 50
 ITEMS_PER_FILE = 1_000
-DETAILS_SHOWN = 3  # files hold all of them
+DETAILS_SHOWN = 2  # files hold all of them
 LIST_COLUMNS = (
     PageColumn("title", "List", "any", lambda row: console_href("reconciliation", row["name"])),
     PageColumn("sentence", "Open matters", "prose"),
@@ -101,8 +101,8 @@ def _columns(open_list: OpenList) -> list[PageColumn]:
 
 
 def _detail_column(name: str) -> PageColumn:
-    """Return the column of a detail. An account's id names the customer, so only files repeat it."""
-    return PageColumn(name, name.replace("_", " ").capitalize(), "file" if name == "customer" else "any")
+    """Return the column of a detail. An account's id names customer and programme, so only files repeat them."""
+    return PageColumn(name, name.replace("_", " ").capitalize(), "file" if name in ("customer", "programme") else "any")
 
 
 def _grace(open_list: OpenList) -> str:

@@ -33,7 +33,7 @@ from ledger.gc_tuning import freeze_loaded_objects
 from ledger.privacy.vault import Vault
 from ledger.store.registry import InboundConnection
 from service.importing.block_appender import BlockAppender
-from service.importing.deliveries import ImportSummary, import_lines
+from service.importing.deliveries import import_lines
 from service.importing.split import DeliveryLine
 from service.importing.worker_pool import ImportTask, import_by_workers
 
@@ -118,19 +118,12 @@ async def _import(database: BenchDatabase, files: Lines, bench_ledger: BenchLedg
 
 
 async def _import_by_workers(database: BenchDatabase, files: Lines, bench_ledger: BenchLedger) -> float:
-    """Import as `loyalty import --workers 2` does. The start is not counted."""
-    lines, seconds = 0, 0.0
-    for source, of_source in files.items():
-        progress: list[tuple[float, int]] = []
-
-        def tell(summary: ImportSummary, progress: list[tuple[float, int]] = progress) -> None:
-            progress.append((time.perf_counter(), summary.lines))
-
-        task = ImportTask(database.dsn, MASTER_KEY, bench_ledger.inbound[source], repair=False)
-        await asyncio.to_thread(import_by_workers, task, iter(of_source), tell, PROCESSES)
-        lines += progress[-1][1] - progress[0][1]
-        seconds += progress[-1][0] - progress[0][0]
-    return lines / seconds
+    """Import as `loyalty import --workers 2` does, with the start and the end of the workers."""
+    with Stopwatch() as watch:
+        for source, lines in files.items():
+            task = ImportTask(database.dsn, MASTER_KEY, bench_ledger.inbound[source], repair=False)
+            await asyncio.to_thread(import_by_workers, task, iter(lines), lambda _: None, PROCESSES)
+    return sum(map(len, files.values())) / watch.seconds
 
 
 async def _import_by_several(database: BenchDatabase, events: int, run: int, bench_ledger: BenchLedger) -> float:

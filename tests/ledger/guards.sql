@@ -29,10 +29,10 @@ SELECT format('trigger %s on %s, %s: %s', tgname, tgrelid::regclass, CASE tgenab
   FROM pg_trigger t
  WHERE NOT tgisinternal AND tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'ledger'::regnamespace)
 UNION ALL
-SELECT format('policy %s on %s.%s for %s to %s: %s', policyname, schemaname, tablename, cmd, array_to_string(roles, ', '), qual)
+SELECT format('policy %s on %s.%s for %s to %s: %s', policyname, schemaname, tablename, cmd, array_to_string(roles, ', '), regexp_replace(qual, '\s+', ' ', 'g'))
   FROM pg_policies WHERE schemaname IN ('ledger', 'outgoing')
 UNION ALL
-SELECT DISTINCT format('policy %s on generation_1.* for %s to %s: %s', policyname, cmd, array_to_string(roles, ', '), qual)
+SELECT DISTINCT format('policy %s on generation_1.* for %s to %s: %s', policyname, cmd, array_to_string(roles, ', '), regexp_replace(qual, '\s+', ' ', 'g'))
   FROM pg_policies WHERE schemaname = 'generation_1'
 UNION ALL
 SELECT format('role %s is in %s', m.rolname, g.rolname)

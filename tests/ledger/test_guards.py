@@ -21,6 +21,7 @@ from tests.support.payloads import VAULT, delivery, issued
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 COMMITTED = Path(__file__).with_name("guards.txt")
+CHANGED_BY_OWNER = {"report_roles"}  # who reads reports now; no other role may write it
 NOT_ISOLATED = {"api_keys", "public_logs"}  # looked up before it is known whose they are
 
 LIST = Path(__file__).with_name("guards.sql").read_text()
@@ -52,9 +53,8 @@ async def test_every_table_of_the_ledger_refuses_update_delete_and_truncate_and_
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
     for row in await connection.fetch(TABLES):
-        assert set(row["guarded"] or ()) == {"UPDATE", "DELETE", "TRUNCATE"}, (
-            f"{row['relname']}: SELECT ledger.make_append_only(...)"
-        )
+        guarded = {"UPDATE", "DELETE", "TRUNCATE"} if row["relname"] not in CHANGED_BY_OWNER else set[str]()
+        assert set(row["guarded"] or ()) == guarded, f"{row['relname']}: SELECT ledger.make_append_only(...)"
         assert row["relrowsecurity"] or row["relname"] in NOT_ISOLATED, (
             f"{row['relname']}: SELECT ledger.enable_tenant_isolation(...)"
         )

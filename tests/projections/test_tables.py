@@ -106,4 +106,5 @@ async def test_the_database_has_the_columns_that_row_types_declare(connection: C
             ("ledger_id", "integer", False),
             ("subject", "text", False),
             *((name, formats.get(sql_type, sql_type), nullable) for name, sql_type, nullable in declared),
+            *((name, "bigint", True) for name in table.sort_keys),
         ]

@@ -33,7 +33,10 @@ def validators() -> dict[str, Any]:
 
 def errors_of(event: dict[str, Any]) -> list[str]:
     """Return how a message differs from its published schema."""
-    return [f"{event['type']}: {error.message}" for error in validators()[event["type"]].iter_errors(event)]
+    validator = validators().get(str(event.get("type")))
+    if validator is None:
+        return [f"{event} has no known type"]
+    return [f"{event['type']}: {error.message}" for error in validator.iter_errors(event)]
 
 
 class Receiver:

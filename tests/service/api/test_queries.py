@@ -186,8 +186,8 @@ async def test_a_customer_is_shown_without_a_projection_that_waits_for_its_first
         before = await acme.ask_now("/v1/customers/87884897")
         async with acme.database() as connection:
             await connection.execute(
-                "DROP TABLE badge_earnings, badges"
-            )  # as left by an older version without the column
+                "DROP TABLE badge_earnings, badges CASCADE"  # as left by an older version without the projection
+            )
 
         for times in ({}, {"at": "2023-06-01T00:00:00Z"}):
             customer = await acme.ask_now("/v1/customers/87884897", **times)

@@ -130,7 +130,7 @@ async def test_a_name_with_one_private_address_among_public_ones_is_refused(monk
 
 
 async def test_a_connection_goes_to_the_checked_address_with_the_name_as_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with receiving() as receiver, ReceiverClient(HERE.networks) as client:
+    async with receiving(lambda *_: web.Response(status=204)) as receiver, ReceiverClient(HERE.networks) as client:
         port = port_of(receiver)
         monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", answers_of_dns("127.0.0.1"))
         answer = await client.post(f"http://receiver.example:{port}/hooks", {}, b"{}")

@@ -34,6 +34,7 @@ from service.environment import Environment, service_url
 from service.monitoring.instruments import Instruments
 from service.server.app import make_app
 from service.server.dispatcher_process import dispatch, supervise_dispatcher
+from service.server.listening import open_sockets, start_sites
 from service.server.metrics_listener import metrics_listener
 from service.server.projector_process import projector_process
 from service.server.protocol import ConnectionLimits, LimitedRunner
@@ -95,11 +96,11 @@ async def running_service(environment: Environment, host: str, port: int, *, pro
     await runner.setup()
     tasks = [asyncio.create_task(work) for work in _work_beside_requests(environment, project=project)]
     try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise listening_error(error, host, port) from error
-        url = service_url(host, runner.addresses[0][1])
+        sockets = open_sockets(host, port)
+        url = service_url(host, sockets[0].getsockname()[1])
+        await start_sites(runner, sockets)
+        for one in sockets:
+            one.close()  # the runner has copies
         with environment.write_address_file(url):
             async with metrics_listener(environment.dsn, environment.settings, instruments):
                 yield url
@@ -134,12 +135,6 @@ def make_runner(app: web.Application, settings: Settings) -> LimitedRunner:
         shutdown_timeout=SHUTDOWN_SECONDS_MAX,
         auto_decompress=False,  # signatures cover the bytes as sent
     )
-
-
-def listening_error(error: OSError, host: str, port: int) -> OSError:
-    """Return an error that names the address on which the service cannot listen."""
-    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
-    return OSError(error.errno, f"Cannot listen on port {port} of {host}: {reason}")
 
 
 def stop_event() -> asyncio.Event:

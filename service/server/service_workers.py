@@ -36,11 +36,11 @@ from service.monitoring.opentelemetry_tracer import install_tracer
 from service.operations.erase import erase_on_request
 from service.server.app import make_app
 from service.server.dispatcher_process import supervise_dispatcher
+from service.server.listening import open_sockets, start_sites
 from service.server.metrics_listener import metrics_listener
 from service.server.projector_process import run_projector
-from service.server.run import EXIT_SECONDS_MAX, exit_at_last, listening_error, make_runner
+from service.server.run import EXIT_SECONDS_MAX, exit_at_last, make_runner
 
-BACKLOG = 1024  # connections that nobody has accepted yet
 RESTART_SECONDS = 1.0
 DRAIN_SECONDS = 1.0  # for requests on connections that were accepted just before, or are kept alive
 START_SECONDS_MAX = 60.0  # for a worker that replaces another one
@@ -172,21 +172,6 @@ def _work_of_parent(
     return work
 
 
-def open_sockets(host: str, port: int) -> list[socket.socket]:
-    """Listen on each address of a host. With port 0, all have the same free port. Raises OSError."""
-    sockets: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, address in dict.fromkeys((family, address[:2]) for family, _, _, _, address in found):
-            chosen = port or (sockets[0].getsockname()[1] if sockets else 0)
-            sockets.append(socket.create_server((str(address[0]), chosen), family=family, backlog=BACKLOG))
-    except OSError as error:
-        for one in sockets:
-            one.close()
-        raise listening_error(error, host, port) from error
-    return sockets
-
-
 def serve_sockets(pipe: Pipe, data: Path | None, number: int, sockets: list[socket.socket]) -> None:
     """Serve in a worker process until the parent closes the pipe. Then finish the requests that run."""
     settings = load_settings(data)
@@ -214,8 +199,7 @@ async def _serve(pipe: Pipe, environment: Environment, number: int, sockets: lis
     progress = app[APP_CONTEXT].progress
     progress.on_append = partial(wake, pipe)
     try:
-        for one in sockets:
-            await web.SockSite(runner, one, backlog=BACKLOG).start()
+        await start_sites(runner, sockets)
         async with metrics_listener(environment.dsn, settings, instruments, worker=number):
             freeze_loaded_objects()
             wake(pipe)

@@ -5,17 +5,24 @@ delivery takes several turns, so a long turn delays it several times.
 """
 
 import asyncio
+import time
 from collections import deque
 
 BYTES_PER_TURN = 16 * 1024  # the slowest bodies of this size take about 12 ms, published ones 1 to 2 ms
 BYTES_PER_BODY = 1024  # the cost of a body beside its length
+TURN_SECONDS = 0.004  # a longer turn may process more: else bodies would wait while many requests are refused
+TURNS_IN_ONE_MAX = 16  # as many as a longer turn counts
 
 
 class LoopTurns:
-    """Lets bodies of BYTES_PER_TURN in all be processed in each turn, at least one. Ledgers come in rotation."""
+    """Lets bodies of BYTES_PER_TURN in all be processed in each turn, at least one. Ledgers come in rotation.
+
+    After a longer turn it is a multiple, so that bodies take up to half of the time.
+    """
 
     def __init__(self) -> None:
         self._left = BYTES_PER_TURN
+        self._begun = 0.0
         self._waiting: dict[int, deque[tuple[asyncio.Future[None], int]]] = {}  # by ledger, the next one first
         self._next: asyncio.Handle | None = None
 
@@ -37,7 +44,9 @@ class LoopTurns:
 
     def _begin_turn(self) -> None:
         self._next = None
-        self._left = BYTES_PER_TURN
+        now = time.monotonic()
+        granted = self._left = int(BYTES_PER_TURN * min(max(1.0, (now - self._begun) / TURN_SECONDS), TURNS_IN_ONE_MAX))
+        self._begun = now
         while self._left > 0 and self._waiting:
             ledger_id = next(iter(self._waiting))
             line = self._waiting.pop(ledger_id)
@@ -47,5 +56,5 @@ class LoopTurns:
             if not future.done():  # the client is still there
                 future.set_result(None)
                 self._left -= cost
-        if self._left < BYTES_PER_TURN:
+        if self._left < granted:
             self._plan_next_turn()

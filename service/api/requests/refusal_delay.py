@@ -16,9 +16,8 @@ FREE_PER_SECOND = 100.0  # refusals of an address that are answered at once, on 
 FREE_MAX = 400.0  # at once, after a quiet time
 BYTES_PER_REFUSAL = 16 * 1024  # a refused body of this size counts as one more refusal
 DELAY_SECONDS = 1.0
-DELAYED_MAX = 256  # of an address; further refusals are answered at once
+DELAYED_MAX = 1_024  # of an address; further refusals are answered at once
 ADDRESSES_MAX = 10_000
-UNAVAILABLE = 503
 
 
 class FreeRefusals(NamedTuple):
@@ -36,12 +35,13 @@ class RefusalDelay:
         self._delayed: Counter[str] = Counter()
 
     async def wait(self, request: web.Request, status: int) -> None:
-        """Wait before a refusal if its address had too many. A 503 counts only with a large body.
+        """Wait before a refusal if its address had too many.
 
-        The service refuses small deliveries with 503 when it has too much to do. Their senders are not to blame.
+        A 503 counts too, although its sender is not to blame: a sender that returns at once would keep a busy service
+        busy with refusals.
         """
         size = min(request.content_length or 0, request.client_max_size)
-        if status < web.HTTPBadRequest.status_code or (status >= UNAVAILABLE and size < BYTES_PER_REFUSAL):
+        if status < web.HTTPBadRequest.status_code:
             return
         address = request.transport.get_extra_info("peername") if request.transport else None
         name = str(address[0]) if isinstance(address, tuple) else ""

@@ -212,7 +212,7 @@ async def keep_connected(
         session = await kept.get()
         try:
             async with asyncio.timeout(None) as limit:
-                watch = asyncio.create_task(_expire_after_failover(dsn, server, limit))
+                watch = asyncio.create_task(_end_after_failover(dsn, server, session, limit))
                 try:
                     await step(session)
                 finally:
@@ -230,10 +230,11 @@ async def keep_connected(
         await kept.close()
 
 
-async def _expire_after_failover(dsn: str, server: object, limit: asyncio.Timeout) -> None:
-    """Let a time limit expire when a new connection leads to another server.
+async def _end_after_failover(dsn: str, server: object, session: Session, limit: asyncio.Timeout) -> None:
+    """End a session and its work when a new connection leads to another server.
 
-    Only another connection can distinguish a long statement from a server that answers nothing any more.
+    Only another connection can distinguish a long statement from a server that answers nothing any more. The session
+    ends before the work is cancelled. Otherwise the work would wait for the answer to its ROLLBACK.
     """
     while True:
         await asyncio.sleep(FAILOVER_CHECK_SECONDS)
@@ -241,6 +242,7 @@ async def _expire_after_failover(dsn: str, server: object, limit: asyncio.Timeou
             other = await connect(dsn, search_path="pg_catalog")
             try:
                 if await other.fetchval(IDENTIFY_SERVER) != server:
+                    session.terminate()
                     limit.reschedule(0)
                     return
             finally:

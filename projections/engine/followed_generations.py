@@ -76,6 +76,7 @@ class FollowedGenerations:
     def __init__(self, dsn: str, progress: ProjectionProgress, share: LedgerShare = ALL_LEDGERS) -> None:
         self._dsn, self._progress, self._share = dsn, progress, share
         self._opened: dict[int, FollowedGeneration] = {}
+        self._left: list[Session] = []  # still used by ledgers that stalled
         self._one_by_one_until = 0.0  # of time.monotonic()
         self._unreachable = RetryPauses(RETRY_SECONDS, UNREACHABLE_SECONDS_MAX)
         self._faults = LogThrottle(_log)
@@ -84,6 +85,8 @@ class FollowedGenerations:
         """Call `step` with a sound connection again and again, until cancelled. Errors are logged and retried."""
 
         async def close_all(_: Connection) -> None:
+            for session in self._left:  # its server may have been replaced, and would never answer
+                session.terminate()
             await self.close(*self._opened)
 
         try:
@@ -137,8 +140,12 @@ class FollowedGenerations:
         return session
 
     def leave(self, number: int) -> None:
-        """Leave a generation's connection and cache to the caller. The next `open` opens others."""
-        del self._opened[number]
+        """Leave a generation's connection and cache to the caller. The next `open` opens others.
+
+        The connection ends when that of `follow` is replaced.
+        """
+        self._left = [session for session in self._left if not session.is_closed()]
+        self._left.append(self._opened.pop(number).connection)
 
     async def read_positions(self, number: int) -> list[LedgerPosition]:
         """Read and publish the position of each ledger of the share in an opened generation.

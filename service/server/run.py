@@ -34,7 +34,7 @@ from service.environment import Environment, service_url
 from service.monitoring.instruments import Instruments
 from service.server.app import make_app
 from service.server.dispatcher_process import dispatch, supervise_dispatcher
-from service.server.listening import open_sockets, start_sites
+from service.server.listeners import open_sockets, start_sites
 from service.server.metrics_listener import metrics_listener
 from service.server.projector_process import projector_process
 from service.server.protocol import ConnectionLimits, LimitedRunner

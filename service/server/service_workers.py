@@ -36,7 +36,7 @@ from service.monitoring.opentelemetry_tracer import install_tracer
 from service.operations.erase import erase_on_request
 from service.server.app import make_app
 from service.server.dispatcher_process import supervise_dispatcher
-from service.server.listening import open_sockets, start_sites
+from service.server.listeners import open_sockets, start_sites
 from service.server.metrics_listener import metrics_listener
 from service.server.projector_process import run_projector
 from service.server.run import EXIT_SECONDS_MAX, exit_at_last, make_runner

@@ -48,8 +48,8 @@ class LargeBodyWorker:
         process ended before its answer.
         """
         if len(body) <= BYTES_AT_ONCE_MAX:
-            await self._loop_turns.wait(ledger_id, len(body))
-            return work(*arguments, **named)
+            async with self._loop_turns.take(ledger_id, len(body)):
+                return work(*arguments, **named)
         try:
             async with AsyncExitStack() as places:
                 await places.enter_async_context(self._of_ledger.take(ledger_id))

@@ -2,7 +2,7 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.facts.milestones import MilestoneGroupAchieved, MilestoneGroupUnAchieved, TargetStanding
-from projections.milestone_groups import MILESTONE_GROUPS
+from projections.targets.milestone_groups import MILESTONE_GROUPS
 from tests.support.fold_helpers import day, on, row_of, rows_of
 
 ANN: dict[str, Any] = {"customer": "capillary:1:ann", "target_group": "9", "period": "Q3"}

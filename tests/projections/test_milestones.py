@@ -10,7 +10,7 @@ from ledger.facts.milestones import (
     MilestoneRedefined,
     MilestoneStarted,
 )
-from projections.milestones import MILESTONES
+from projections.targets.milestones import MILESTONES
 from tests.support.fold_helpers import day, on, row_of
 
 ANN: dict[str, Any] = {"customer": "capillary:1:ann", "target": "5", "period": "Q3"}

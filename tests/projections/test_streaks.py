@@ -9,7 +9,7 @@ from ledger.facts.streaks import (
     StreakStarted,
     StreakUnEnrolled,
 )
-from projections.streaks import STREAKS
+from projections.targets.streaks import STREAKS
 from tests.support.fold_helpers import day, on, row_of, rows_of
 
 ANN: dict[str, Any] = {"customer": "capillary:1:ann", "target": "5", "period": "Cycle 1"}

@@ -12,8 +12,6 @@ from projections.cards import CARDS
 from projections.coupons import COUPONS
 from projections.customers import CUSTOMERS
 from projections.definition import Projection
-from projections.milestone_groups import MILESTONE_GROUPS
-from projections.milestones import MILESTONES
 from projections.order_items import ORDER_ITEMS
 from projections.partner_memberships import PARTNER_MEMBERSHIPS
 from projections.promotions import PROMOTIONS
@@ -21,8 +19,10 @@ from projections.redemption_records import REDEMPTION_RECORDS
 from projections.requests import REQUESTS
 from projections.reward_redemptions import REWARD_REDEMPTIONS
 from projections.rewards import REWARDS
-from projections.streaks import STREAKS
 from projections.tables import sort_key_of
+from projections.targets.milestone_groups import MILESTONE_GROUPS
+from projections.targets.milestones import MILESTONES
+from projections.targets.streaks import STREAKS
 from projections.tiers import TIERS
 from projections.transfers import TRANSFERS
 from service.queries.accounts import (

@@ -51,6 +51,8 @@ class Milestone(State):
 
 
 class MilestoneRow(Milestone, kw_only=True):
+    """Milestones of customers in a period."""
+
     status: Annotated[str, "enrolled, running, achieved, completed; `achieved` shows the result of a completed one"]
 
 

@@ -38,6 +38,8 @@ class StreakLevel(Struct):
 
 
 class StreakLevelRow(StreakLevel, kw_only=True):
+    """Levels of streaks."""
+
     level: Identifier
 
 
@@ -66,6 +68,8 @@ class Streak(State):
 
 
 class StreakRow(Streak, kw_only=True):
+    """Streaks of customers."""
+
     status: Annotated[str, "enrolled, running, ended, unenrolled"]
     levels_achieved_count: Annotated[int, "the number of levels with a recorded achievement"]
     contested: bool

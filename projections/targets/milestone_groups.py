@@ -24,6 +24,8 @@ from projections.tables import Identifier, Position, StateOnly, Table, row_from
 
 
 class MilestoneGroup(State):
+    """Groups of milestones."""
+
     customer: Identifier | None = None
     target_group: str | None = None
     name: str | None = None
@@ -45,6 +47,8 @@ class MilestoneGroup(State):
 
 
 class MilestoneGroupTargetRow(NamedTuple):
+    """Targets of groups of milestones."""
+
     target: Identifier
     name: str | None
     value: Decimal | None

@@ -1,0 +1,1 @@
+"""Targets that customers reach: milestones, groups of milestones, and streaks."""

@@ -27,6 +27,8 @@ class BadgeEarning(Struct):
 
 
 class BadgeEarningRow(BadgeEarning, kw_only=True):
+    """Earnings of badges."""
+
     earn: Identifier
 
 
@@ -41,12 +43,16 @@ class Badge(State):
 
 
 class BadgeRow(Badge, kw_only=True):
+    """Badges of customers."""
+
     earned_count: int
     first_earned_at: datetime | None
     last_earned_at: datetime | None
 
 
 class BadgeLimitRow(NamedTuple):
+    """Limits of badges."""
+
     ordinal: int
     level: Annotated[str | None, "whose earnings are counted: BADGE for all customers, CUSTOMER for this one"]
     limit_type: str | None

@@ -39,10 +39,14 @@ class Bill(State):
 
 
 class BillRow(Bill, kw_only=True):
+    """Bills and returns."""
+
     incomplete: Annotated[bool, "only updates were recorded"]
 
 
 class BillItemRow(NamedTuple):
+    """Line items of bills."""
+
     ordinal: int
     product: str | None
     name: str | None
@@ -52,6 +56,8 @@ class BillItemRow(NamedTuple):
 
 
 class BillMetadataRow(NamedTuple):
+    """Further values of bills."""
+
     name: Identifier
     value: Annotated[str, "as the merchant wrote it; several values are separated by commas"]
 

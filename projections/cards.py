@@ -13,6 +13,8 @@ from projections.tables import Position, Table, row_from
 
 
 class Card(State):
+    """Loyalty cards."""
+
     status: str | None = None
     previous_status: str | None = None
     status_since: datetime | None = None

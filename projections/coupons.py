@@ -131,6 +131,8 @@ class Coupon(State):
 
 
 class CouponRow(Coupon, kw_only=True):
+    """Coupons, as last reported."""
+
     status: Annotated[str, "issued, partly_redeemed, redeemed; answers add expired"]
     valid_until: datetime | None
     valid_through: Annotated[date | None, "last day, if no time was stated"]

@@ -32,7 +32,7 @@ class Customer(State):
     status: Annotated[str | None, "the source's label, as last reported"] = None
     status_since: datetime | None = None
     loyalty_type: str | None = None
-    source: str | None = None
+    source: Annotated[str | None, "the channel through which the customer joined"] = None
     identifiers: Annotated[list[str], "kinds of identifiers named so far, sorted"] = []
     store: Annotated[str | None, "where the customer joined"] = None
     till: str | None = None
@@ -52,6 +52,8 @@ class Customer(State):
 
 
 class CustomerRow(Customer, kw_only=True):
+    """Customers: status, merges and erasure; no personal values."""
+
     subscriptions: Annotated[list[str], "'channel status', with the purpose if there is one: 'SMS BULK SUBSCRIBED'"]
     incomplete: Annotated[bool, "no joining was recorded"]
     previous_owners: Annotated[PreviousOwners, "other survivors ever reported; null if there are none"]

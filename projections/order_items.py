@@ -64,6 +64,8 @@ class OrderItem(State):
 
 
 class OrderItemRow(OrderItem, kw_only=True):
+    """Items of orders, with the points that they hold or are due back."""
+
     hold: Annotated[str, "the state of the points paid: held, captured, released"]
     refund: Annotated[str, "the refund of the points: none, due, posted"]
     refund_due: Annotated[Decimal, "points that are due back"]

@@ -36,6 +36,8 @@ class MembershipInterval(msgspec.Struct):
 
 
 class PartnerIntervalRow(MembershipInterval, kw_only=True):
+    """Intervals of memberships in partners' programmes."""
+
     ordinal: int
 
 
@@ -54,6 +56,8 @@ class PartnerMembership(State):
 
 
 class PartnerMembershipRow(PartnerMembership, kw_only=True):
+    """Present memberships in partners' programmes."""
+
     status: Annotated[str, "linked, delinked; unknown if only a reminder was recorded"]
     linked_at: datetime | None
     delinked_at: datetime | None

@@ -21,6 +21,8 @@ class Period(State):
 
 
 class PeriodRow(NamedTuple):
+    """Months that were closed at least once."""
+
     status: Annotated[str, "closed, open"]
     first_day: date | None
     last_day: date | None
@@ -32,6 +34,8 @@ class PeriodRow(NamedTuple):
 
 
 class PeriodTotalRow(NamedTuple):
+    """Outstanding points of a month when it was closed."""
+
     programme: Identifier
     unit: Identifier
     opening: Decimal

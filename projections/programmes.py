@@ -29,6 +29,8 @@ class Programme(State):
 
 
 class ProgrammeRow(NamedTuple):
+    """Versions of programmes' terms."""
+
     version: Identifier
     effective_from: datetime
     effective_until: Annotated[datetime | None, "when the next version takes effect"]

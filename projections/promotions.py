@@ -36,12 +36,16 @@ class PromotionIssual(Struct):
 
 
 class PromotionIssualRow(PromotionIssual, kw_only=True):
+    """Issues of promotions."""
+
     issual: Identifier
     status: Annotated[str, "issued, revoked"]
     incomplete: Annotated[bool, "the issue was not recorded"]
 
 
 class PromotionLimitRow(NamedTuple):
+    """Limits of promotions."""
+
     measure: Identifier
     maximum: Annotated[Decimal | None, "the largest value of the measure; null: unlimited"]
     applies_to: Annotated[str | None, "the limited action: issue, earn, redemption"]
@@ -60,6 +64,8 @@ class EarnedPromotion(Struct):
 
 
 class PromotionEarnedRow(EarnedPromotion, kw_only=True):
+    """Earnings of promotions."""
+
     earned: Identifier
     status: Annotated[str, "earned, redeemed, revoked"]
     redeemed_count: Decimal
@@ -82,6 +88,8 @@ class Promotion(State):
 
 
 class PromotionRow(Promotion, kw_only=True):
+    """Promotions of customers."""
+
     issued_count: Annotated[int, "the number of recorded issues that were not revoked"]
     earned_count: Annotated[int, "the number of recorded earnings that were not revoked"]
     redeemed_count: Decimal

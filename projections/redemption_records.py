@@ -31,6 +31,8 @@ class RedemptionRecord(State):
 
 
 class RedemptionRecordRow(RedemptionRecord, kw_only=True):
+    """The vendor's records of redemptions of coupons and promotions."""
+
     record: Annotated[Identifier, "the vendor's id; a coupon and a promotion may share it"]
     status: Annotated[str, "created, updated, deleted"]
     undone: Annotated[bool, "the record was deleted, which is read as an undone redemption"]

@@ -35,6 +35,8 @@ DECISIONS = frozenset({"approved", "rejected", "failed"})
 
 
 class Request(State):
+    """Requests that people decide at the vendor."""
+
     customer: Identifier | None = None
     customer_ids: Annotated[list[str], "as the source writes them; not linked to customers"] = []
     request_type: str | None = None

@@ -55,6 +55,8 @@ class RewardRedemption(State):
 
 
 class RewardRedemptionRow(RewardRedemption, kw_only=True):
+    """Redemptions of rewards."""
+
     refund_expected: Annotated[bool, "a redemption that paid for it is named; see /v1/reconciliation/rewards"]
     created_at: datetime | None
     completed_at: datetime | None

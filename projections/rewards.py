@@ -67,6 +67,8 @@ class Reward(State):
 
 
 class RewardRow(NamedTuple):
+    """Rewards of the catalogue, as last reported."""
+
     name: Annotated[str | None, "in the first language published"]
     programme: str | None
     reward_type: str | None
@@ -94,6 +96,8 @@ class RewardRow(NamedTuple):
 
 
 class RewardVersionRow(NamedTuple):
+    """Versions of rewards."""
+
     version: Annotated[int, SqlType("bigint")]
     valid_from: datetime
     valid_until: Annotated[datetime | None, "null: the current version"]
@@ -108,6 +112,8 @@ class RewardVersionRow(NamedTuple):
 
 
 class RewardTextRow(NamedTuple):
+    """Texts of rewards by language."""
+
     ordinal: Annotated[int, SqlType("bigint")]
     language: str | None
     name: str | None
@@ -115,6 +121,8 @@ class RewardTextRow(NamedTuple):
 
 
 class RewardPaymentModeRow(NamedTuple):
+    """Modes in which a reward may be paid."""
+
     mode: Identifier
     conversion_ratio: Annotated[Decimal | None, "worth of one point, if points pay a price in money"]
 

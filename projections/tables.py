@@ -10,7 +10,8 @@
 
 - A row type is a NamedTuple, or a state. It may extend a state by computed columns.
 - `| None` makes a column nullable. `StateOnly` marks a field of a state that is not a column.
-- In `Annotated`, a text describes the column to users, and an `SqlType` names its type.
+- In `Annotated`, a text describes the column to users, and an `SqlType` names its type. COLUMN_DESCRIPTIONS describes
+  the names that several tables share. The docstring of a row type describes its table.
 """
 
 from collections import namedtuple
@@ -19,10 +20,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
+from inspect import cleandoc
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 import msgspec
+
+from projections.column_descriptions import COLUMN_DESCRIPTIONS
 
 Row: TypeAlias = tuple[Any, ...]
 RowT = TypeVar("RowT", bound=Row)
@@ -52,7 +56,7 @@ StateOnly = Annotated[T, STATE_ONLY]
 SORT_PREFIX = "sort_"
 
 Identifier = Annotated[str, SqlType('text COLLATE "C"')]  # an id: compared and sorted by bytes
-Position = Annotated[int, SqlType("bigint"), "position of an event in the ledger"]
+Position = Annotated[int, SqlType("bigint")]
 PreviousOwners = Annotated[list[str] | None, "previous owners; null if there are none"]  # see field_updates.py
 
 
@@ -62,7 +66,7 @@ class Column(NamedTuple):
     name: str
     type: Any  # in Python, without None: str, int, bool, Decimal, date, datetime, list[str]
     nullable: bool
-    description: str | None
+    description: str | None  # a sentence
     sql_type: str
 
 
@@ -128,6 +132,11 @@ def columns_of(row_type: type) -> tuple[Column, ...]:
     return tuple(_column(name, hint) for name, hint in hints.items() if STATE_ONLY not in _unwrap(hint)[1])
 
 
+def description_of(row_type: type) -> str:
+    """Return the docstring of a row type: the description of its table."""
+    return " ".join(cleandoc(row_type.__doc__ or "").split())
+
+
 def _column(name: str, hint: Any) -> Column:
     inner, outer_notes = _unwrap(hint)
     nullable, inner_notes = get_origin(inner) in (Union, UnionType), ()
@@ -136,8 +145,13 @@ def _column(name: str, hint: Any) -> Column:
         inner, inner_notes = _unwrap(inner)
     notes = (*inner_notes, *outer_notes)  # the outermost note counts
     sql_type = [note.name for note in notes if isinstance(note, SqlType)] or [SQL_TYPES[inner]]
-    descriptions = [note for note in notes if isinstance(note, str)]
-    return Column(name, inner, nullable, descriptions[-1] if descriptions else None, sql_type[-1])
+    own = [sentence(note) for note in notes if isinstance(note, str)]
+    return Column(name, inner, nullable, own[-1] if own else COLUMN_DESCRIPTIONS.get(name), sql_type[-1])
+
+
+def sentence(text: str) -> str:
+    """Return a description as a sentence."""
+    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def _unwrap(hint: Any) -> tuple[Any, tuple[Any, ...]]:

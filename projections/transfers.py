@@ -49,6 +49,8 @@ class Transfer(State):
 
 
 class TransferRow(Transfer, kw_only=True):
+    """Transfers of points between holders."""
+
     status: Annotated[str, "initiated, completed; received-only if no sending was recorded"]
     points: Annotated[Decimal, "as sent; as received if only the receipt was recorded"]
     points_received: Decimal | None

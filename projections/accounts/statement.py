@@ -13,7 +13,7 @@ from projections.tables import Identifier, Position, Table
 
 
 class Line(NamedTuple):
-    """One statement line. A "Lapsed" line has no position, because no event reports a lapse."""
+    """Statement lines: each change of an account, in order. A "Lapsed" line has no position: no event reports it."""
 
     account_id: Identifier
     line: int

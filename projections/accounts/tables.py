@@ -9,6 +9,8 @@ from projections.tables import Identifier, Position, Table, sort_key_of
 
 
 class AccountRow(NamedTuple):
+    """Accounts with the sums of their points, after the last fact."""
+
     account_id: Identifier
     holder: Annotated[Identifier, "present holder of the points: after a merge, the survivor"]
     customer: Identifier
@@ -76,8 +78,10 @@ ACCOUNTS = Table(
 
 
 class LotRow(Lot, kw_only=True):
+    """Points that were earned together and lapse together."""
+
     account_id: Identifier
-    programme: Annotated[Identifier, "source:org:programme"]
+    programme: Annotated[Identifier, "the programme: source:org:programme"]
     unit: Identifier
 
 
@@ -98,6 +102,8 @@ LOTS = Table(
 
 
 class PromiseRow(PendingPromise, kw_only=True):
+    """Promised points: still to come, converted or cancelled."""
+
     account_id: Identifier
 
 
@@ -115,6 +121,8 @@ PROMISES = Table(
 
 
 class AdjustmentRow(Adjustment, kw_only=True):
+    """Adjustments by operators, and their reversals."""
+
     account_id: Annotated[Identifier, "present account of the points"]
 
 
@@ -122,6 +130,8 @@ ADJUSTMENTS = Table("adjustments", AdjustmentRow, key=("account_id", "adjustment
 
 
 class ReminderRow(ExpiryReminder, kw_only=True):
+    """Points that the vendor announced to lapse, compared with the lots."""
+
     account_id: Identifier
 
 
@@ -135,6 +145,8 @@ REMINDERS = Table(
 
 
 class RedemptionRow(NamedTuple):
+    """Redemptions of points, one row for each account that paid."""
+
     account_id: Annotated[Identifier, "present account of the points"]
     redemption: Identifier
     customer: Identifier

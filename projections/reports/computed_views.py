@@ -13,16 +13,13 @@ from projections.tables import Position
 
 PROGRAMME_REF = "concat_ws(':', split_part({0}, ':', 1), split_part({0}, ':', 2), split_part({0}, ':', 4))"
 UNIT = "replace(replace(split_part({0}, ':', 5), '%3A', ':'), '%25', '%')"  # the last part of an account's id, unquoted
-Ledger = Annotated[int, "number of the ledger"]
 ProgrammeRef = Annotated[str, "programme as source:org:programme"]
-Unit = Annotated[str, "points, or the id of an alternate currency"]
 
 
 class ComputedView(NamedTuple):
-    """One computed view; see ReportView."""
+    """One computed view; see ReportView. The docstring of `row` describes it."""
 
     name: str
-    description: str
     row: type
     select: str
     key: Sequence[str]
@@ -30,13 +27,14 @@ class ComputedView(NamedTuple):
 
 
 class PositionRow(NamedTuple):
-    ledger_id: Ledger
+    """Position that the views have reached."""
+
+    ledger_id: int
     position: Annotated[Position, "the views show the events up to this position"]
 
 
 POSITION = ComputedView(
     "position",
-    "position that the views have reached",
     PositionRow,
     "SELECT ledger_id, position FROM checkpoints",
     ("ledger_id",),
@@ -45,20 +43,21 @@ POSITION = ComputedView(
 
 
 class BalanceRow(NamedTuple):
-    ledger_id: Ledger
-    account_id: Annotated[str, "id of the account, as source:org:holder:programme:unit"]
+    """Balances of all accounts, now."""
+
+    ledger_id: int
+    account_id: str
     holder: Annotated[str, "present holder of the points"]
-    customer: Annotated[str, "id of the customer"]
+    customer: str
     programme: ProgrammeRef
-    unit: Unit
+    unit: str
     available: Annotated[Decimal, "points available now, without lapsed lots"]
-    promised: Annotated[Decimal, "points that are promised and not yet spendable"]
-    debt: Annotated[Decimal, "points that were taken back and not yet paid from later lots"]
+    promised: Decimal
+    debt: Decimal
 
 
 BALANCES = ComputedView(
     "balances",
-    "balances of all accounts, now",
     BalanceRow,
     f"""
     SELECT a.ledger_id, a.account_id, a.holder, a.customer, {PROGRAMME_REF.format("a.account_id")} AS programme, a.unit,
@@ -74,11 +73,13 @@ BALANCES = ComputedView(
 
 
 class MovementRow(NamedTuple):
-    ledger_id: Ledger
-    subject: Annotated[str, "id of the holder, as source:org:id"]
-    account_id: Annotated[str, "id of the account"]
+    """Movements of outstanding points: the roll-forward, line by line."""
+
+    ledger_id: int
+    subject: Annotated[str, "the id of the holder: source:org:id"]
+    account_id: str
     programme: ProgrammeRef
-    unit: Unit
+    unit: str
     occurred_at: Annotated[datetime, "time of the fact, or of the lapse"]
     month: Annotated[date, "first day of the month, in the programme's time zone"]
     kind: Annotated[str, "kind of the fact; Lapsed: a day ended"]
@@ -86,7 +87,7 @@ class MovementRow(NamedTuple):
     points: Annotated[Decimal, "change of the outstanding points"]
     lot_id: Annotated[str | None, "lot of the points; null outside lots, such as a debt"]
     vintage: Annotated[date | None, "first day of the month in which the lot was earned"]
-    reference: Annotated[str | None, "the vendor's id that the report refers to"]
+    reference: str | None
     position: Annotated[Position | None, "position of the event; null for a lapse by time"]
 
 
@@ -146,7 +147,6 @@ MOVED_TABLES = ("statement", "lots", "accounts", "programmes")
 
 MOVEMENTS_VIEW = ComputedView(
     "movements",
-    "movements of outstanding points: the roll-forward, line by line",
     MovementRow,
     MOVEMENT_ROWS,
     (),
@@ -155,9 +155,11 @@ MOVEMENTS_VIEW = ComputedView(
 
 
 class MonthRow(NamedTuple):
-    ledger_id: Ledger
+    """Roll-forward of outstanding points by month, as known now; closed months are not frozen here."""
+
+    ledger_id: int
     programme: ProgrammeRef
-    unit: Unit
+    unit: str
     month: Annotated[date, "first day of the month, in the programme's time zone"]
     opening: Annotated[Decimal, "outstanding points at the begin of the month"]
     issued: Annotated[Decimal, "credited by the vendor"]
@@ -188,7 +190,6 @@ MONTHS_SHOWN = ", ".join(
 )
 LIABILITY_BY_MONTH = ComputedView(
     "liability_by_month",
-    "roll-forward of outstanding points by month, as known now; closed months are not frozen here",
     MonthRow,
     f"""
     WITH sums AS (
@@ -228,9 +229,11 @@ LIABILITY_BY_MONTH = ComputedView(
 
 
 class LapseDayRow(NamedTuple):
-    ledger_id: Ledger
+    """Points of open lots by the day on which they lapse."""
+
+    ledger_id: int
     programme: ProgrammeRef
-    unit: Unit
+    unit: str
     expires_on: Annotated[date, "last day of the points"]
     points: Annotated[Decimal, "points of open lots that lapse at the end of the day"]
     lots_count: Annotated[int, "number of lots"]
@@ -239,7 +242,6 @@ class LapseDayRow(NamedTuple):
 
 LAPSE_SCHEDULE = ComputedView(
     "lapse_schedule",
-    "points of open lots by the day on which they lapse",
     LapseDayRow,
     """
     SELECT ledger_id, programme, unit, expires_on, sum(remaining) AS points, count(*)::int AS lots_count,
@@ -253,21 +255,22 @@ LAPSE_SCHEDULE = ComputedView(
 
 
 class DriftRow(NamedTuple):
-    ledger_id: Ledger
-    account_id: Annotated[str, "id of the account"]
-    customer: Annotated[str, "id of the customer"]
+    """Accounts whose claimed balance differs from ours."""
+
+    ledger_id: int
+    account_id: str
+    customer: str
     programme: ProgrammeRef
-    unit: Unit
-    claimed: Annotated[Decimal | None, "available points that the vendor states"]
-    claimed_at: Annotated[datetime | None, "time of the claim"]
-    drift: Annotated[Decimal, "claimed points minus ours"]
+    unit: str
+    claimed: Decimal | None
+    claimed_at: datetime | None
+    drift: Decimal
     missing: Annotated[Decimal, "drift plus unseen points since claims began"]
     drift_since: Annotated[datetime | None, "the event that first shows it"]
 
 
 DRIFT = ComputedView(
     "drift",
-    "accounts whose claimed balance differs from ours",
     DriftRow,
     f"""
     SELECT ledger_id, account_id, customer, {PROGRAMME_REF.format("account_id")} AS programme, unit,
@@ -280,20 +283,21 @@ DRIFT = ComputedView(
 
 
 class OrderRow(NamedTuple):
-    ledger_id: Ledger
-    order_id: Annotated[str, "id of the order"]
-    customer: Annotated[str | None, "id of the customer"]
+    """Orders with the sums of their items."""
+
+    ledger_id: int
+    order_id: str
+    customer: str | None
     items_count: Annotated[int, "number of items"]
     points_paid: Annotated[Decimal | None, "points paid for all items"]
     refund_due: Annotated[Decimal, "points due back"]
     cash_refund_due: Annotated[Decimal, "money due back"]
     statuses: Annotated[list[str], "statuses of the items"]
-    ordered_at: Annotated[datetime | None, "time of the order"]
+    ordered_at: datetime | None
 
 
 ORDERS = ComputedView(
     "orders",
-    "orders with the sums of their items",
     OrderRow,
     """
     SELECT ledger_id, order_id,

@@ -120,10 +120,10 @@ def _statements(schema: str, tables: Columns, views: Columns, *, described: bool
         if before is None:
             yield f"GRANT SELECT ON {name} TO {READERS}"
         if before is None or not described:
-            yield f"COMMENT ON VIEW {name} IS {_literal(sentence(view.description))}"
+            yield f"COMMENT ON VIEW {name} IS {_literal(view.description)}"
             for column in view.columns:
-                yield f'COMMENT ON COLUMN {name}."{column.name}" IS {_literal(sentence(column.description))}'
-    text = next(sentence(view.description) for view in REPORT_VIEWS if view.name == MARKED_VIEW)
+                yield f'COMMENT ON COLUMN {name}."{column.name}" IS {_literal(column.description)}'
+    text = next(view.description for view in REPORT_VIEWS if view.name == MARKED_VIEW)
     yield f"COMMENT ON VIEW {SCHEMA}.{MARKED_VIEW} IS {_literal(f'{text} {_mark(schema)}')}"
 
 
@@ -150,11 +150,6 @@ def shape_of_views() -> str:
 
 def _mark(schema: str) -> str:
     return f"It shows {schema}, shape {shape_of_views()}."
-
-
-def sentence(text: str) -> str:
-    """Return a description as a sentence."""
-    return f"{text[0].upper()}{text[1:]}."
 
 
 def _literal(text: str) -> str:

@@ -9,6 +9,8 @@ from projections.tiers.state import Membership, TierStay, current_stay
 
 
 class TierRow(NamedTuple):
+    """Present tier of each membership."""
+
     customer: Identifier | None
     programme: Identifier | None
     tier: Annotated[str | None, "number or id; null if in no tier, or if only a claim was recorded"]
@@ -34,6 +36,8 @@ class TierRow(NamedTuple):
 
 
 class TierStayRow(TierStay, kw_only=True):
+    """Intervals in which a membership was in a tier."""
+
     ordinal: int
 
 

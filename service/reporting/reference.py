@@ -6,7 +6,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from projections.reports.publish import sentence
 from projections.reports.views import REPORT_VIEWS
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "report-views.md"
@@ -26,7 +25,7 @@ def reference_lines() -> Iterator[str]:
     for view in REPORT_VIEWS:
         yield f"## report.{view.name}\n"
         key = ", ".join(f"`{column}`" for column in view.key if column != "ledger_id") or "none"
-        yield f"{sentence(view.description)} Key: {key}.\n"
+        yield f"{view.description} Key: {key}.\n"
         yield "| column | type | meaning |\n|---|---|---|"
         yield from (f"| `{column.name}` | {column.sql_type} | {column.description} |" for column in view.columns)
         yield ""

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from ledger.database import Connection
+from projections.column_descriptions import COLUMN_DESCRIPTIONS
 from projections.engine.generations import active_schema
 from projections.registry import PROJECTIONS
 from projections.tables import Column, Identifier, Position, SqlType, StateOnly, Table, columns_of, row_from
@@ -38,11 +39,11 @@ class StampCard(msgspec.Struct):
 
 def test_annotations_give_types_and_descriptions_of_columns() -> None:
     assert columns_of(StampRow) == (
-        Column("customer", str, True, None, 'text COLLATE "C"'),
+        Column("customer", str, True, COLUMN_DESCRIPTIONS["customer"], 'text COLLATE "C"'),
         Column("stamps", Decimal, False, None, "numeric CHECK (stamps >= 0)"),
-        Column("given_on", date, True, "day of the last stamp", "date"),
+        Column("given_on", date, True, "Day of the last stamp.", "date"),
         Column("cards", list[str], False, None, "text[]"),
-        Column("last_position", int, False, "position of an event in the ledger", "bigint"),
+        Column("last_position", int, False, COLUMN_DESCRIPTIONS["last_position"], "bigint"),
     )
 
 

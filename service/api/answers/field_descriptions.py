@@ -1,4 +1,4 @@
-"""Descriptions of the fields of answers and bodies, for the OpenAPI document. See also row_descriptions.py.
+"""Descriptions of the fields of answers and bodies, for the OpenAPI document. See also COLUMN_DESCRIPTIONS.
 
 A name has one meaning in every answer, so it is described once. Where a schema needs another text, the key is
 "Schema.field". A type may describe its field itself; that description counts, unless it only describes the type.
@@ -7,7 +7,7 @@ A name has one meaning in every answer, so it is described once. Where a schema 
 from collections.abc import Mapping
 from typing import Any
 
-from service.api.answers.row_descriptions import ROW_DESCRIPTIONS
+from projections.column_descriptions import COLUMN_DESCRIPTIONS
 
 # Descriptions of a type. A field with such a description needs one of its own.
 TYPE_DESCRIPTIONS = frozenset(
@@ -20,16 +20,49 @@ TYPE_DESCRIPTIONS = frozenset(
 )
 
 FIELD_DESCRIPTIONS: Mapping[str, str] = {
+    # rows
+    "id": "The id. Ids of vendors are complete references, such as source:org:id.",
+    "inherited_from": "The other subject under which the row is stored, after a merge. Absent otherwise.",
+    "status": "The status as of the time of the query.",
+    "expires_at": "The first instant after the end of the validity. Null if it does not end.",
+    "account": "The id of the account.",
+    "available": "The available points: open lots minus the debt.",
+    "holder": "The owner of the points: a customer, a group, or a loyalty card.",
+    "next_lapse": "The next day on which points lapse. Null if no open lot has a day.",
+    "agreed_at": "The time of the last claim with which everything agreed.",
+    "change": "The change of the available points of the lot.",
+    "amount": "The amount in the currency of the bill, exact.",
+    "bill_items": "The items of the bill.",
+    "bill_metadata": "The merchant's own fields of the bill.",
+    "refund_due": "Points that are due back.",
+    "item_count": "The number of items.",
+    "promotion_issuals": "The issues of the promotion to the customer.",
+    "promotion_limits": "The limits of the promotion.",
+    "promotions_earned": "The earnings of the promotion by the customer.",
+    "tier_history": "All stays in tiers, oldest first.",
+    "partner_membership_history": "All intervals of the membership, oldest first.",
+    "tier_status": "The status of the partner's tier as of the time of the query.",
+    "tier_expires_at": "The first instant after the end of the partner's tier.",
+    "badge_earnings": "The earnings of the badge, oldest first.",
+    "badge_limits": "The limits of the last report.",
+    "period": "The period. For finance a month, such as 2026-03.",
+    "milestone_group_targets": "The targets of the group with their values.",
+    "streak_levels": "The levels of the streak.",
+    "points_redemption": "The redemption of points that paid for the reward.",
+    "customer_ids": "Customers as the source writes them; not linked to customers.",
+    "reward_payment_modes": "The ways to pay, with their ratios.",
+    "reward_texts": "The names and descriptions by language.",
+    "reward_versions": "All published versions, oldest first.",
+    "sent_to": "The receiver that the sender's half names.",
+    "received_from": "The sender that the receiver's half names.",
+    "points_sent": "Points that were sent.",
+    "source": "The system that sent it.",
     # every answer and list
     "as_of_position": "The answer reflects the events up to this position.",
     "at": "The time for which the answer holds, or at which it happened.",
     "items": "The items of this page.",
     "truncated": "True if the answer was cut.",
     "ledger": "The name of the ledger.",
-    "position": "The position of the event in the ledger.",
-    "last_position": "The position of the last event.",
-    "points": "Points, exact.",
-    "balance": "The available points afterwards.",
     "value": "The worth in money, or the value that was reached.",
     "outcome": "The result.",
     "detail": "A sentence that explains it.",
@@ -43,7 +76,6 @@ FIELD_DESCRIPTIONS: Mapping[str, str] = {
     "event_key": "Identifies the event when it is delivered again.",
     "conflict": "True if an event with the same key and other contents was stored before.",
     "recorded_at": "The time at which this system stored it.",
-    "occurred_at": "The time at which it happened, as the vendor states it.",
     "leaf_hash": "The hash of the entry in the Merkle tree.",
     "fact": "The kind of the fact, such as Issued.",
     "facts": "The facts that the event means.",
@@ -72,7 +104,6 @@ FIELD_DESCRIPTIONS: Mapping[str, str] = {
     "row": "The row after the step.",
     "changed": "The fields that the step changed.",
     "postings": "The postings of the step. They sum to zero.",
-    "line": "The number of the line in the account's statement.",
     "lines": "The statement lines.",
     "lot": "The id of the lot.",
     "lots": "The lots.",
@@ -121,7 +152,6 @@ FIELD_DESCRIPTIONS: Mapping[str, str] = {
     "classes": "The sum of each class of account.",
     "sum": "The sum of all classes: zero.",
     "by": "The length of a row: day or month.",
-    "closing": "Points outstanding at the end.",
     "difference": "The closing minus the sum of the accounts.",
     "closing_available": "Available points at the end.",
     "closing_debt": "The debt at the end.",
@@ -143,12 +173,6 @@ FIELD_DESCRIPTIONS: Mapping[str, str] = {
     "figures": "The rows of the month, by vintage.",
     "later_items": "Points of this month that were reported after its close.",
     "prior_period_items": "Points of earlier closed months that are shown in this month.",
-    "first_day": "The first day of the month.",
-    "last_day": "The last day of the month.",
-    "closed_at": "The time of the close.",
-    "closed_by": "The API key that closed the month.",
-    "known_position": "The position up to which events count in a closed month.",
-    "reopenings": "The number of times that the month was reopened.",
     "first_position": "The position of the first event.",
     # breakage
     "age": "The age in months.",
@@ -176,9 +200,6 @@ FIELD_DESCRIPTIONS: Mapping[str, str] = {
     "tiers": "The tiers.",
     "versions": "All versions, oldest first.",
     "GenerationDetails.versions": "The version of each projection.",
-    "version": "The version.",
-    "effective_from": "The time from which the terms are in effect.",
-    "existing_lots": "True if lots that were earned before get new days too.",
     "expiry": "The rule of expiry. Null leaves it to the vendor.",
     "activities": "Kinds of facts that count as activity, for a sliding expiry.",
     "days": "The length in days.",
@@ -186,20 +207,11 @@ FIELD_DESCRIPTIONS: Mapping[str, str] = {
     "years": "The length in years.",
     "round_to_end_of": "Extends the validity to the end of a month, quarter or year.",
     "ExpiryInput.rule": "never, fixed or sliding.",
-    "expiry_activities": "Kinds of facts that count as activity.",
     "expiry_days": "The length in days.",
     "expiry_months": "The length in months.",
-    "expiry_until": "The end to which the validity is extended.",
-    "points_to_currency": "The worth of one point.",
     "ratio": "The worth of one point.",
-    "reversal_after_expiry": "The treatment of points that come back after their day.",
     "policy": "The policy.",
     "grace_days": "Days after the expiry on which such points stay spendable.",
-    "reversal_grace_days": "Days after the expiry on which such points stay spendable.",
-    "transfer_grace_days": "Days after which a transfer without its other half is an open matter.",
-    "set_at": "The time at which the terms were set.",
-    "set_by": "The API key that set the terms.",
-    "time_zone": "The time zone of the programme's days, such as Europe/Zurich.",
     # open matters
     "age_seconds": "The age of the matter in seconds.",
     "cause": "The likely cause, as a sentence.",
@@ -215,7 +227,6 @@ FIELD_DESCRIPTIONS: Mapping[str, str] = {
     "flag": "The name of the flag.",
     "resource": "The path of the thing.",
     "holders": "The holders of the points.",
-    "redemption": "The id of the redemption.",
     "promise": "The id of the promise.",
     "claimed_value": "The vendor's value.",
     "own_value": "Our value.",
@@ -308,6 +319,8 @@ def describe_fields(name: str, schema: dict[str, Any]) -> None:
         own = described.get("description")
         if "$ref" in described or (own is not None and own not in TYPE_DESCRIPTIONS):
             continue
-        text = FIELD_DESCRIPTIONS.get(f"{name}.{field}") or ROW_DESCRIPTIONS.get(field) or FIELD_DESCRIPTIONS.get(field)
+        text = (
+            FIELD_DESCRIPTIONS.get(f"{name}.{field}") or FIELD_DESCRIPTIONS.get(field) or COLUMN_DESCRIPTIONS.get(field)
+        )
         if text is not None:
             described["description"] = text

@@ -77,12 +77,7 @@ def column_type(column: Column) -> Any:
     shown = FIELD_TYPES.get(column.type, column.type)
     if column.nullable:
         shown = shown | None
-    return shown if column.description is None else Annotated[shown, Meta(description=_sentence(column.description))]
-
-
-def _sentence(text: str) -> str:
-    """Return a description as a sentence."""
-    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+    return shown if column.description is None else Annotated[shown, Meta(description=column.description)]
 
 
 def tuple_fields(row: Any) -> dict[str, Any]:

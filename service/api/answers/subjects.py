@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from projections.definition import Projection
 from projections.queries.validity_ends import ENDINGS
-from projections.tables import Table
+from projections.tables import Table, description_of
 from service.api.answers.fields import FRESH, ROW_SUFFIX, Parked, Time, Truncated, answer_type, list_of, row_fields
 
 Fields = Annotated[dict[str, Any], Meta(description="The fields of the fact; docs/domain.md explains them.")]
@@ -82,7 +82,7 @@ def row_answer(table: Table) -> Any:
         for name, hint in ((ending.status, str | None), (ending.expires_at, Time | None))
     }
     fields = {"id": str, **row_fields(row), **ends, "inherited_from": NotRequired[str]}
-    return answer_type(row.__name__.removesuffix("Row"), fields)
+    return answer_type(row.__name__.removesuffix("Row"), fields, description=description_of(row))
 
 
 def _tables(projection: Projection) -> dict[str, Any]:

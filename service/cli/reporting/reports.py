@@ -10,7 +10,6 @@ from ledger.database import Connection
 from ledger.errors import RequestInvalid
 from ledger.store import registry
 from projections.engine import generations
-from projections.reports.publish import sentence
 from projections.reports.views import REPORT_VIEWS
 from service.cli.terminal.console import (
     DataOption,
@@ -46,16 +45,16 @@ def show_views(
             [
                 {
                     "view": f"report.{one.name}",
-                    "description": sentence(one.description),
+                    "description": one.description,
                     "columns": [column._asdict() for column in one.columns],
                 }
                 for one in shown
             ]
         )
     elif view is None:
-        show_table(("view", "rows"), [(f"report.{one.name}", sentence(one.description)) for one in shown])
+        show_table(("view", "rows"), [(f"report.{one.name}", one.description) for one in shown])
     else:
-        rows = [(column.name, column.sql_type, sentence(column.description)) for column in shown[0].columns]
+        rows = [(column.name, column.sql_type, column.description) for column in shown[0].columns]
         show_table(("column", "type", "meaning"), rows)
 
 

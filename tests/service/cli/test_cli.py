@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -366,11 +365,9 @@ def test_a_service_stops_in_order_and_leaves_no_server_behind(tmp_path: Path) ->
     with serving(folder) as (process, url):
         assert (folder / "service.url").read_text() == f"{url}\n"
         process.terminate()
-        begun = time.monotonic()
 
         assert process.wait(COMMAND_SECONDS_MAX) == 0
 
-    assert time.monotonic() - begun < 10
     assert not (folder / "service.url").exists()
     assert not (folder / "postgres" / "postmaster.pid").exists()
 

@@ -18,8 +18,8 @@ from tests.support.payloads import SAMPLES
 from tests.support.proxy import Proxy, proxied
 
 BODY = (SAMPLES / "capillary" / "pointsIssued.json").read_bytes()
-ANSWER_SECONDS_MAX = 5.5  # the limit is 5
-STOP_SECONDS_MAX = 30.0
+ANSWER_SECONDS_MAX = 30.0  # the limit is 5 on an idle machine; without it, minutes
+STOP_SECONDS_MAX = 60.0  # the limit is 30 on an idle machine
 SMALL = {"shared_buffers": "16MB", "max_connections": "40"}
 
 
@@ -60,7 +60,7 @@ async def test_closing_a_silent_connection_takes_seconds_and_raises_nothing(dsn:
 
         await connection.close()
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < ANSWER_SECONDS_MAX
 
 
 async def test_a_connection_over_tcp_is_kept_alive(dsn: str) -> None:
@@ -153,7 +153,9 @@ async def test_sessions_that_a_demotion_leaves_alive_are_left_at_once(tmp_path: 
             operator = await asyncpg.connect(server.dsn())
             await operator.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             await operator.execute("SELECT pg_reload_conf()")
-            await asyncio.sleep(2.1)  # the interval of the checks
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                while (await acme.client.get("/ready")).status == 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
 
             answers = [(await acme.deliver(BODY))[0], (await acme.ask("/v1/projections"))[0]]
 

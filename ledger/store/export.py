@@ -4,7 +4,7 @@ The lines are, in this order:
 
 1. a header about the ledger;
 2. each event, with its entry as the exact text that is hashed;
-3. side records: persons' keys, lookup hashes, erasures;
+3. side records: persons' keys, lookup hashes, erasures, the access log;
 4. a trailer with the root of the Merkle tree over all entries. A file without it is truncated.
 
 Personal parts are exported encrypted, as they are stored. Keys of persons are exported only on request, wrapped by the
@@ -23,7 +23,8 @@ from ledger.privacy.encryption import MasterKey
 from ledger.store.read import StoredEvent, stored_events_between, tail
 from ledger.store.registry import Ledger
 
-FORMAT = "loyalty-ledger-export/1"
+FORMAT = "loyalty-ledger-export/2"
+READ_FORMATS = ("loyalty-ledger-export/1", FORMAT)  # files of format 1 hold no access log
 EVENTS_PER_READ = 1_000
 LINE_BYTES_MAX = 32 * 1024 * 1024  # the longest body, its parts encrypted and in base64
 
@@ -34,6 +35,8 @@ PARTS = """
 KEYS = "SELECT subject, key_id, wrapped FROM ledger.personal_keys WHERE ledger_id = $1 ORDER BY subject"
 LOOKUP_HASHES = "SELECT blind, subject FROM ledger.personal_index WHERE ledger_id = $1 ORDER BY blind, subject"
 ERASURES = "SELECT erasure, subject, erased_at FROM ledger.erasures WHERE ledger_id = $1 ORDER BY erasure"
+
+ACCESSES = "SELECT access, at, key_id, what, why FROM ledger.access WHERE ledger_id = $1 ORDER BY access"
 
 
 class ExportHeader(msgspec.Struct, frozen=True, tag_field="line", tag="ledger"):
@@ -89,6 +92,16 @@ class ExportedErasure(msgspec.Struct, frozen=True, tag_field="line", tag="erasur
     erased_at: datetime
 
 
+class ExportedAccess(msgspec.Struct, frozen=True, tag_field="line", tag="access"):
+    """One entry of the access log: the use of personal values, or a change by an API key or a command."""
+
+    access: int
+    at: datetime
+    key_id: str
+    what: str
+    why: str
+
+
 class ExportTrailer(msgspec.Struct, frozen=True, tag_field="line", tag="end"):
     """The number of events, and the root over their entries (ledger/merkle.py)."""
 
@@ -96,8 +109,8 @@ class ExportTrailer(msgspec.Struct, frozen=True, tag_field="line", tag="end"):
     root: bytes
 
 
-SideRecord = ExportedPersonKey | ExportedLookupHash | ExportedErasure
-ExportLine = ExportHeader | ExportedEvent | ExportedPersonKey | ExportedLookupHash | ExportedErasure | ExportTrailer
+SideRecord = ExportedPersonKey | ExportedLookupHash | ExportedErasure | ExportedAccess
+ExportLine = ExportHeader | ExportedEvent | SideRecord | ExportTrailer
 
 
 async def export_ledger(
@@ -152,6 +165,8 @@ async def side_records(connection: Connection, ledger_id: int, *, with_keys: boo
             yield ExportedLookupHash(*row)
     async for row in connection.cursor(ERASURES, ledger_id):
         yield ExportedErasure(*row)
+    async for row in connection.cursor(ACCESSES, ledger_id):
+        yield ExportedAccess(*row)
 
 
 def _line(line: ExportLine) -> bytes:

@@ -36,6 +36,8 @@ from ledger.privacy.vault import Vault, person_key_context
 from ledger.store import read, registry
 from ledger.store.export import (
     FORMAT,
+    READ_FORMATS,
+    ExportedAccess,
     ExportedErasure,
     ExportedEvent,
     ExportedLookupHash,
@@ -65,6 +67,11 @@ ADD_LOOKUP_HASH = """
 ADD_ERASURE = """
     INSERT INTO ledger.erasures (ledger_id, erasure, subject, erased_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
 """
+ADD_ACCESS = """
+    INSERT INTO ledger.access (ledger_id, access, at, key_id, what, why) VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT DO NOTHING RETURNING true
+"""
+READ_ACCESSES = "SELECT at, key_id, what, why FROM ledger.access WHERE ledger_id = $1"
 POSITIONS_WITH_PARTS = "SELECT DISTINCT position FROM ledger.personal WHERE ledger_id = $1 ORDER BY position"
 
 
@@ -99,8 +106,8 @@ async def find_or_create_ledger(connection: Connection, header: ExportHeader, na
     A new ledger gets the exported ledger's number if it is free. Then keys and names derived from the number stay
     valid.
     """
-    if header.format != FORMAT:
-        raise ExportWrong(f"its format is {header.format}, this version reads {FORMAT}")
+    if header.format not in READ_FORMATS:
+        raise ExportWrong(f"its format is {header.format}, this version reads up to {FORMAT}")
     for ledger in await registry.list_ledgers(connection):
         if ledger.name == name:
             return ledger
@@ -118,6 +125,7 @@ class LedgerRestore:
         self._recorded_at: datetime | None = None
         self._frontier = Frontier()
         self._body = RestoredBody(0, "", None)
+        self._accesses: set[tuple[object, ...]] | None = None  # in the access log; None: not read yet
 
     async def put(self, events: Sequence[ExportedEvent]) -> None:
         """Restore the next events, or compare them with those that are stored already.
@@ -194,7 +202,7 @@ class LedgerRestore:
     async def put_side_records(
         self, lines: Iterable[SideRecord], exporter_key: MasterKey, master_key: MasterKey
     ) -> None:
-        """Restore persons' keys, lookup hashes and erasures. Keys are wrapped by our own master key.
+        """Restore persons' keys, lookup hashes, erasures and accesses. Keys are wrapped by our own master key.
 
         Raises MasterKeyWrong if `exporter_key` is not the master key that the export names.
         """
@@ -209,6 +217,24 @@ class LedgerRestore:
                     await connection.execute(ADD_LOOKUP_HASH, ledger_id, line.blind, line.subject)
                 elif isinstance(line, ExportedErasure):
                     await connection.execute(ADD_ERASURE, ledger_id, line.erasure, line.subject, line.erased_at)
+                elif isinstance(line, ExportedAccess):
+                    await self._put_access(line)
+
+    async def _put_access(self, line: ExportedAccess) -> None:
+        """Add an entry to the access log, unless it is there.
+
+        It gets its old number, but if the log has entries of this installation, then the next one.
+        """
+        ledger_id = self.ledger.ledger_id
+        if self._accesses is None:
+            self._accesses = {tuple(row) async for row in self._connection.cursor(READ_ACCESSES, ledger_id)}
+        entry = (line.at, line.key_id, line.what, line.why)
+        if entry in self._accesses:
+            return
+        self._accesses.add(entry)
+        number = len(self._accesses)  # numbers have no gaps
+        while not await self._connection.fetchval(ADD_ACCESS, ledger_id, number, *entry):
+            number += 1
 
     def _rewrapped(self, line: ExportedPersonKey, exporter_key: MasterKey, master_key: MasterKey) -> bytes:
         if exporter_key.name != self._header.master_key:

@@ -1,6 +1,6 @@
 """Move a ledger to another installation while it takes deliveries.
 
-1. Copy all events and persons' keys. Deliveries go on.
+1. Copy all events, persons' keys and the access log. Deliveries go on.
 2. Project the copy, and compare a digest of all rows at one position. Deliveries go on.
 3. Hold the ledger's lock: deliveries get 503 with Retry-After. Copy the last events, and compare the roots.
 4. Copy connections, API keys and endpoints, and close the ledger here. Deliveries get the address of the other
@@ -75,7 +75,7 @@ class LedgerMove:
 
     def __init__(self, source: Session, target: Session, keys: MasterKeys, report_progress: ReportProgress) -> None:
         self._source, self._target, self._keys, self._report_progress = source, target, keys, report_progress
-        self._copied_records: set[int] = set()  # hashes of persons' keys, look-ups and erasures
+        self._copied_records: set[int] = set()  # hashes of side records
         self._endpoints: list[str] = []  # to enable in the other installation
         self._frontiers = (Frontier(), Frontier())  # of the ledger here, and of its copy
 
@@ -137,8 +137,8 @@ class LedgerMove:
             self._report_progress(upto, last)
 
     async def _copy_side_records(self) -> None:
-        """Copy erasures, persons' keys and look-ups that were not copied before. Erasures come first: the copy may have
-        keys that were deleted here, and a person may have a new key since.
+        """Copy side records that were not copied before. Erasures come first: the copy may have keys that were deleted
+        here, and a person may have a new key since.
         """
         for with_keys in (False, True):
             block: list[SideRecord] = []

@@ -44,6 +44,11 @@ TABLES = """
     SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' AND n.nspname IN ('ledger', 'outgoing', 'projections', 'public') ORDER BY 1
 """
+POLICIES_WITH_SUB_SELECT = """
+    SELECT polname, polrelid::regclass FROM pg_policy
+     WHERE polrelid = ANY ($1::text[]::regclass[])
+       AND coalesce(pg_get_expr(polqual, polrelid), '') || coalesce(pg_get_expr(polwithcheck, polrelid), '') ~* 'select'
+"""
 
 
 def texts_of(path: Path) -> Iterator[str]:
@@ -102,3 +107,9 @@ async def test_every_key_begins_with_the_ledger(connection: "asyncpg.Connection[
     other = {(row["table"], row["index"]) for row in await connection.fetch(KEYS) if row["first"] != "ledger_id"}
 
     assert {table for table, _ in other} <= set(REFERENCE_TABLES)
+
+
+async def test_no_policy_of_a_distributed_table_has_a_sub_select(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    assert await connection.fetch(POLICIES_WITH_SUB_SELECT, [*DISTRIBUTED_TABLES, *REFERENCE_TABLES]) == []

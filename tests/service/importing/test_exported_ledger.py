@@ -15,6 +15,7 @@ from ledger.database import Connection, connect
 from ledger.errors import ExportWrong, MasterKeyWrong
 from ledger.events import Origin
 from ledger.intake.identify import identify
+from ledger.privacy.access_log import accesses_after, record_access
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.store import read
@@ -97,6 +98,29 @@ async def test_a_ledger_is_put_back_equal_on_another_server(
         await fill(there, back)
         assert await whole(there, back) == await whole(connection, ledger), "each of them is a duplicate"
         await there.close()
+
+
+async def test_the_access_log_is_put_back_once(connection: Connection, ledger: Ledger) -> None:
+    await fill(connection, ledger)
+    for reason in ("first", "second"):
+        await record_access(connection, ledger.ledger_id, "a key", "customer:1", reason)
+    text = await exported(connection, ledger)
+
+    for _ in range(2):
+        back = await put_back(connection, text, "copy")
+
+    assert await accesses_after(connection, back.ledger_id, 0, 10) == await accesses_after(
+        connection, ledger.ledger_id, 0, 10
+    )
+
+
+async def test_a_file_of_the_first_format_is_put_back(connection: Connection, ledger: Ledger) -> None:
+    await fill(connection, ledger)
+    text = await exported(connection, ledger)
+
+    back = await put_back(connection, text.replace(b"loyalty-ledger-export/2", b"loyalty-ledger-export/1"), "copy")
+
+    assert await whole(connection, back) == await whole(connection, ledger)
 
 
 async def test_a_ledger_is_put_back_under_another_name_and_another_master_key(

@@ -9,6 +9,7 @@ import pytest
 from ledger.database import Session, connect
 from ledger.errors import LedgerBusy, LedgerMoved, MoveFailed
 from ledger.events import Delivery
+from ledger.privacy.access_log import accesses_after, record_access
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.store import read
@@ -132,6 +133,41 @@ async def test_connections_and_persons_keys_move_and_erased_persons_stay_erased(
     assert (await find_connection(target, MASTER_KEY, inbound.connection_id)).secrets == inbound.secrets
     assert await target.fetchval(keys, moved.ledger_id) == await source.fetchval(keys, ledger.ledger_id) > 0
     assert await target.fetchval(f"{keys} AND subject = $2", moved.ledger_id, subject) == 0
+
+
+async def test_the_access_log_moves_and_goes_on_there(sessions: tuple[Session, Session]) -> None:
+    source, target = sessions
+    ledger = await fill(source)
+    await record_access(source, ledger.ledger_id, "a key", "customer:1", "asked")
+    await move_once_in_vain(sessions)
+    await record_access(source, ledger.ledger_id, "a key", "customer:2", "asked")
+    entries = await accesses_after(source, ledger.ledger_id, 0, 10)
+
+    await mover(sessions).run("acme", URL)
+
+    moved = await find_ledger(target, "acme")
+    await record_access(target, moved.ledger_id, "a key", "customer:3", "asked")
+    [*copied, last] = await accesses_after(target, moved.ledger_id, 0, 10)
+    assert [entry.object for entry in entries] == ["customer:1", "customer:2"]
+    assert copied == entries
+    assert (last.number, last.object) == (3, "customer:3")
+
+
+async def test_commands_about_a_ledger_that_has_not_moved_completely_stay_in_the_access_log_there(
+    sessions: tuple[Session, Session],
+) -> None:
+    source, target = sessions
+    ledger = await fill(source)
+    await record_access(source, ledger.ledger_id, "a key", "customer:1", "asked")
+    await move_once_in_vain(sessions)
+    moved = await find_ledger(target, "acme")
+    await record_access(target, moved.ledger_id, "operator", "command promote 2", "(command line, root)")
+    await record_access(source, ledger.ledger_id, "a key", "customer:2", "asked")
+
+    await mover(sessions).run("acme", URL)
+
+    entries = [(entry.number, entry.object) for entry in await accesses_after(target, moved.ledger_id, 0, 10)]
+    assert entries == [(1, "customer:1"), (2, "command promote 2"), (3, "customer:2")]
 
 
 async def test_endpoints_move_with_their_positions_and_send_on_from_there_only(

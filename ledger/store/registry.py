@@ -57,9 +57,12 @@ SET_SECRETS = """
     RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, label
 """
 BIND_CONNECTION = "UPDATE ledger.connections SET mac = $3 WHERE ledger_id = $1 AND connection_id = $2"
-SET_DISABLED = """
-    UPDATE ledger.connections SET disabled_at = CASE WHEN $3 THEN least(disabled_at, now()) END
-     WHERE ledger_id = $1 AND connection_id = $2
+DISABLE = """
+    UPDATE ledger.connections SET disabled_at = least(disabled_at, now()) WHERE ledger_id = $1 AND connection_id = $2
+    RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, label
+"""
+ENABLE = """
+    UPDATE ledger.connections SET disabled_at = NULL WHERE ledger_id = $1 AND connection_id = $2
     RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, label
 """
 
@@ -222,7 +225,7 @@ async def drop_old_secrets(connection: Connection, master_key: MasterKey, inboun
 
 async def disable_connection(connection: Connection, master_key: MasterKey, ledger: Ledger, connection_id: str) -> None:
     """Stop taking deliveries over a connection. Its stored events stay. Raises ConnectionUnknown."""
-    await _set_disabled(connection, master_key, ledger, connection_id, disabled=True)
+    await _update_bound(connection, master_key, DISABLE, ledger, connection_id)
 
 
 async def enable_connection(connection: Connection, master_key: MasterKey, connection_id: str) -> Ledger:
@@ -234,15 +237,16 @@ async def enable_connection(connection: Connection, master_key: MasterKey, conne
     if row is None or not has_valid_mac(master_key, "connections", row):
         raise ConnectionUnknown(connection_id)
     ledger = Ledger(row["ledger_id"], row["name"])
-    await _set_disabled(connection, master_key, ledger, connection_id, disabled=False)
+    await _update_bound(connection, master_key, ENABLE, ledger, connection_id)
     return ledger
 
 
-async def _set_disabled(
-    connection: Connection, master_key: MasterKey, ledger: Ledger, connection_id: str, *, disabled: bool
+async def _update_bound(
+    connection: Connection, master_key: MasterKey, statement: str, ledger: Ledger, connection_id: str
 ) -> None:
+    """Execute an UPDATE of a connection's row, and bind the new values. Raises ConnectionUnknown."""
     async with connection.transaction():
-        row = await connection.fetchrow(SET_DISABLED, ledger.ledger_id, connection_id, disabled)
+        row = await connection.fetchrow(statement, ledger.ledger_id, connection_id)
         if row is None:
             raise ConnectionUnknown(connection_id)
         mac = mac_of(master_key, "connections", row)

@@ -17,6 +17,7 @@ from projections.engine import generations
 from projections.engine.worker import catch_up
 from service.database_roles import ROLE_PURPOSES
 from service.startup_checks import MAY_CHANGE
+from tests.support import citus
 from tests.support.payloads import VAULT, delivery, issued
 
 MASTER_KEY = MasterKey(bytes(range(32)))
@@ -28,6 +29,7 @@ LIST = Path(__file__).with_name("guards.sql").read_text()
 LARGEST_LOOK = """
     INSERT INTO ledger.access (ledger_id, access, key_id, what, why) VALUES (1, 9223372036854775807, '', '', '')
 """
+SHOWS_COPIES = citus.needs_one_server("the list also shows the copies of reference tables on this server")
 TABLES = """
     SELECT c.relname, c.relrowsecurity,
            (SELECT array_agg(DISTINCT what) FROM pg_trigger t,
@@ -39,6 +41,7 @@ TABLES = """
 """
 
 
+@SHOWS_COPIES
 async def test_every_grant_trigger_and_policy_is_the_one_that_was_committed(
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
@@ -49,6 +52,7 @@ async def test_every_grant_trigger_and_policy_is_the_one_that_was_committed(
     assert not difference, f"Is this meant? Then make {COMMITTED.name} say so, by `patch` with:\n{difference}"
 
 
+@SHOWS_COPIES
 async def test_every_table_of_the_ledger_refuses_update_delete_and_truncate_and_isolates_ledgers(
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:

@@ -33,6 +33,9 @@ MAY_BORROW = {
 LOCK_OF_LEDGER = re.compile(r"advisory\w*\(1819239276|\bAPPENDS\b")
 COPIED_ROWS = re.compile(r"INSERT INTO ledger\.[^;]*?\bSELECT\b[^;]*?\bFROM ledger\.", re.DOTALL)
 VOLATILE_DEFAULT = re.compile(r"coalesce\([^()]*, (?:now|clock_timestamp)\(\)\)")
+VOLATILE_CASE = re.compile(
+    r"UPDATE (?:ledger|outgoing)\.[^;]*?\bCASE\b[^;]*?\b(?:now|clock_timestamp)\(\)[^;]*?\bEND\b"
+)
 KEYS = """
     SELECT n.nspname || '.' || c.relname AS table, i.relname AS index, a.attname AS first
       FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_class i ON i.oid = x.indexrelid
@@ -81,6 +84,7 @@ def test_no_statement_copies_rows_between_tables_of_the_ledger() -> None:
 
 def test_no_default_of_a_stored_value_is_volatile() -> None:
     assert found_in_program(VOLATILE_DEFAULT) == {}
+    assert found_in_program(VOLATILE_CASE) == {}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +94,7 @@ def test_no_default_of_a_stored_value_is_volatile() -> None:
         (BORROWED_ID, "SELECT FROM links a JOIN links b USING (ledger_id, root)"),
         (COPIED_ROWS, "INSERT INTO ledger.access (n) SELECT max(n) + 1 FROM ledger.access"),
         (VOLATILE_DEFAULT, "UPDATE t SET revoked_at = coalesce(revoked_at, now())"),
+        (VOLATILE_CASE, "UPDATE ledger.connections SET disabled_at = CASE WHEN $3 THEN least(disabled_at, now()) END"),
         (LOCK_OF_LEDGER, "SELECT pg_advisory_xact_lock(1819239276, $1)"),
     ],
 )

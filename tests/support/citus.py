@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 
 import migrations
 from ledger.database import connect
@@ -26,7 +27,16 @@ TEMPLATE = f"template_of_distributed_tests_{migrations.head()}"
 ONE_MAKER_AT_A_TIME = 816
 HAS_TEMPLATE = "SELECT true FROM pg_database WHERE datname = $1"
 END_SESSIONS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1"
+# Tests take on these roles by SET ROLE. Sessions of the program log in as members of them instead.
+ALLOW_LOGINS = "ALTER ROLE {} LOGIN"
+TESTED_ROLES = ("loyalty_service", "loyalty_auditor", "loyalty_backup")
+DROP_TRIES_MAX = 10  # Citus opens a session in the database at any time
 ALLOW_TRIGGERS = "ALTER DATABASE {} SET citus.enable_unsafe_triggers = on"
+
+
+def needs_one_server(reason: str) -> pytest.MarkDecorator:
+    """Return a mark that skips a test on a cluster, and states why it cannot work there."""
+    return pytest.mark.skipif(bool(SERVERS), reason=reason)
 
 
 @asynccontextmanager
@@ -47,7 +57,17 @@ async def fresh_database() -> AsyncIterator[str]:
         await makers[0].execute("SELECT pg_advisory_unlock($1)", ONE_MAKER_AT_A_TIME)
         yield f"{SERVERS[0]}/{name}"
         for maker in makers:
+            await _drop_database(maker, name)
+
+
+async def _drop_database(maker: "asyncpg.Connection[asyncpg.Record]", name: str) -> None:
+    for left in reversed(range(DROP_TRIES_MAX)):
+        try:
             await maker.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            return
+        except asyncpg.ObjectInUseError:
+            if not left:
+                raise
 
 
 async def _make_template(makers: "list[asyncpg.Connection[asyncpg.Record]]") -> None:
@@ -68,6 +88,8 @@ async def _make_template(makers: "list[asyncpg.Connection[asyncpg.Record]]") -> 
     connection = await connect(f"{SERVERS[0]}/{TEMPLATE}")
     await distribute_ledgers(connection)
     await generations.ensure_active_generation(connection)
+    for role in TESTED_ROLES:
+        await connection.execute(ALLOW_LOGINS.format(role))
     await connection.close()
     for maker in makers:
         await maker.execute(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")

@@ -26,7 +26,7 @@ PASSWORD = "a-password-of-tests"
 async def scene(dsn: str, tmp_path: Path) -> AsyncIterator[Scene]:
     """A sound ledger. Its address logs in as a role of the service."""
     async with scene_of(dsn, tmp_path) as made:
-        name = re.sub(r".*/(t_\w+)\?.*", r"\1_doctor", dsn)
+        name = re.sub(r".*/(t_[0-9a-f]{16}).*", r"\1_doctor", dsn)
         await create_login(made.connection, name, PASSWORD)
         made.dsn = re.sub(r"//[^@]*@", f"//{name}:{PASSWORD}@", dsn)
         yield made

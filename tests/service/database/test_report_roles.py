@@ -15,8 +15,10 @@ from projections.engine.worker import catch_up
 from projections.reports.views import REPORT_VIEWS
 from service.database_roles import apply_roles
 from service.reporting.report_roles import create_report_role, drop_report_role, list_report_roles
+from tests.support import citus
 from tests.support.payloads import VAULT, delivery, issued
 
+pytestmark = citus.needs_one_server("report roles need one server")
 PASSWORD = "a-good-password"
 REFUSED = (
     "SELECT * FROM generation_1.accounts",
@@ -34,7 +36,7 @@ REFUSED = (
 
 def named(dsn: str, which: str) -> str:
     """Return a role's name of this test: roles are shared by all databases of the cluster."""
-    return re.sub(r".*/(t_\w+)\?.*", r"\1", dsn) + which
+    return re.sub(r".*/(t_[0-9a-f]{16}).*", r"\1", dsn) + which
 
 
 @asynccontextmanager

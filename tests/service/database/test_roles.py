@@ -14,12 +14,13 @@ from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
 from service.database_roles import ROLE_PURPOSES, apply_roles, create_login
 from service.startup_checks import check_role
+from tests.support import citus
 from tests.support.payloads import VAULT, delivery, issued
 
 
 async def login(connection: "asyncpg.Connection[asyncpg.Record]", dsn: str, grants: str, which: str = "") -> str:
     """Create a role that can log in, in a cluster shared with other tests. Return its address."""
-    name = re.sub(r".*/(t_\w+)\?.*", r"\1_login", dsn) + which
+    name = re.sub(r".*/(t_[0-9a-f]{16}).*", r"\1_login", dsn) + which
     await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x' {grants}")
     return re.sub(r"//[^@]*@", f"//{name}:x@", dsn)
 
@@ -101,10 +102,11 @@ async def test_one_grant_too_many_on_any_table_of_the_ledger_is_noticed(
     await connection.execute(f"DROP ROLE {name}")
 
 
+@citus.needs_one_server("the servers of a trial ask for no password")
 async def test_a_login_gets_the_rights_of_one_role_and_a_new_password_when_asked_again(
     dsn: str, connection: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
-    name = re.sub(r".*/(t_\w+)\?.*", r"\1_app", dsn)
+    name = re.sub(r".*/(t_[0-9a-f]{16}).*", r"\1_app", dsn)
     first, second = (
         re.sub(r"//[^@]*@", f"//{name}:{quote(password, safe='')}@", dsn)
         for password in ("first-password", "second/password'%")

@@ -21,7 +21,7 @@ from projections.engine.generations import Generation
 from projections.engine.shared_tables import CREATE_FACTS, INDEX_FACTS
 from projections.rebuild import pipeline
 from projections.rebuild.pipeline import FillResult, Source
-from projections.rebuild.worker_pool import open_connection
+from projections.rebuild.workers import open_connection
 from projections.registry import PROJECTIONS
 
 EVENTS_OF_PEER_MAX = 10_000

@@ -7,9 +7,9 @@ LedgerError
   ContentTypeUnknown, NotAwaited, NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged,
   PeriodNotClosable
 - Unavailable: LedgerUnavailable (LedgerBusy), LedgerMoved, MemoryExhausted, NotSealedYet, WorkerEnded, WorkersLost,
-  RebuildRuns, RebuildDue, LedgerReadsTooMany
+  PartFailed, SchedulerUnreachable, RebuildRuns, NoRebuildRuns, RebuildDue, LedgerReadsTooMany
 - SetupWrong: NoData, SchemaOutdated, SchemaUnsupported, RoleTooPowerful, MasterKeyWrong, KeyWrong,
-  EmbeddedPostgresFailed
+  EmbeddedPostgresFailed, WorkerRefused
 - BackupFailed, BackupWrong (a backup cannot be made, or is damaged)
 - ExportWrong (an exported ledger cannot be restored)
 - MoveFailed (a ledger was not moved)
@@ -167,6 +167,18 @@ class WorkersLost(Unavailable):
     """The rebuild's workers ended repeatedly, as they do when memory is short; a new run resumes their work."""
 
 
+class PartFailed(Unavailable):
+    """A worker failed at its part of the rebuild; a new run resumes the work."""
+
+
+class SchedulerUnreachable(Unavailable):
+    """The scheduler of the cluster does not answer; start it, and run `loyalty rebuild` again to resume."""
+
+
+class NoRebuildRuns(Unavailable):
+    """No rebuild is running that this host could join; start `loyalty rebuild` on another host first."""
+
+
 class RebuildRuns(Unavailable):
     """A rebuild is filling a generation; wait for its end, or stop it first."""
 
@@ -209,6 +221,10 @@ class KeyWrong(SetupWrong):
 
 class EmbeddedPostgresFailed(SetupWrong):
     """The embedded PostgreSQL could not be started or reached."""
+
+
+class WorkerRefused(SetupWrong):
+    """A worker was refused, because its host is not set up for this rebuild."""
 
 
 class BackupFailed(LedgerError):

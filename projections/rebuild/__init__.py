@@ -20,6 +20,7 @@ from projections.rebuild.copy_unselected import copy_unselected
 from projections.rebuild.pipeline import (
     HAS_WORK_ITEMS,
     FillResult,
+    MakeWorkers,
     Progress,
     Source,
     can_resume,
@@ -64,6 +65,7 @@ async def rebuild(
     source: Source = "ledger",
     scope: RebuildScope = EVERYTHING,
     workers: int | None = None,
+    cluster: MakeWorkers | None = None,
     expect: Sequence[str] = (),
     force: bool = False,
     to_promote: bool = True,
@@ -71,10 +73,17 @@ async def rebuild(
     on_generation_known: OnGenerationKnown = ignore_generation,
 ) -> RebuildReport:
     """Rebuild the rows, and with `source="ledger"` the facts too. Compare them with the active generation, and promote
-    them unless there are unexpected differences. `force` promotes them in any case. Raises RebuildRuns, WorkersLost.
+    them unless there are unexpected differences. `force` promotes them in any case. `workers` and `cluster` are those
+    of `fill_generation`. Raises RebuildRuns, WorkersLost.
     """
     generation, fill_result = await build_generation(
-        dsn, source=source, scope=scope, workers=workers, progress=progress, on_generation_known=on_generation_known
+        dsn,
+        source=source,
+        scope=scope,
+        workers=workers,
+        cluster=cluster,
+        progress=progress,
+        on_generation_known=on_generation_known,
     )
     comparison = await compare_with_active(dsn, generation, expect)
     report = RebuildReport(
@@ -106,6 +115,7 @@ async def build_generation(
     source: Source = "ledger",
     scope: RebuildScope = EVERYTHING,
     workers: int | None = None,
+    cluster: MakeWorkers | None = None,
     progress: Progress = no_progress,
     on_generation_known: OnGenerationKnown = ignore_generation,
 ) -> tuple[Generation, FillResult]:
@@ -125,7 +135,7 @@ async def build_generation(
             fill_result = await _completed_fill(dsn, generation.schema_name)
             if fill_result is None:
                 fill_result = await fill_generation(
-                    dsn, generation.schema_name, source=source, workers=workers, progress=progress
+                    dsn, generation.schema_name, source=source, workers=workers, cluster=cluster, progress=progress
                 )
             await copy_unselected(dsn, generation, scope)
             await promotion.catch_up_with_active(dsn, generation)

@@ -7,7 +7,7 @@ How it works:
 3. Each subject is folded in memory, and its rows are written with COPY, range by range.
 4. Indexes are created last.
 
-Each range is a work item (work_items.py), which any free worker takes (worker_pool.py). Memory grows with the number of
+Each range is a work item (work_items.py), which any free worker takes (workers.py). Memory grows with the number of
 workers only, not with the history. The active generation is not touched: readers use it, and the projector advances it
 meanwhile.
 
@@ -37,10 +37,11 @@ from projections.rebuild.copy_facts import copy_facts, copy_metadata
 from projections.rebuild.derive_facts import derive_facts
 from projections.rebuild.fold_rows import fold_range
 from projections.rebuild.indexes import make_indexes
+from projections.rebuild.local_workers import local_workers
 from projections.rebuild.partition import partition_events, partition_subjects
 from projections.rebuild.rejected_rows import CREATE_REJECTED, resolve_rejected
 from projections.rebuild.work_items import IndexStatements, Task, Work
-from projections.rebuild.worker_pool import WorkerPool
+from projections.rebuild.workers import Workers, process_stage
 from projections.registry import PROJECTIONS
 
 SINGLE_PROCESS_EVENTS_MAX = 20_000  # so few are done before another process has started
@@ -58,9 +59,10 @@ TASKS: dict[str, Task] = {
     INDEXES: make_indexes,
 }
 
-CREATE_FILLED_BY = "CREATE TABLE filled_by (software text NOT NULL)"
+CREATE_FILLED_BY = "CREATE TABLE filled_by (software text NOT NULL, fill_id uuid NOT NULL DEFAULT gen_random_uuid())"
 WRITE_SOFTWARE = "INSERT INTO filled_by VALUES ($1)"
 READ_SOFTWARE = "SELECT software FROM filled_by"
+READ_FILL_ID = "SELECT fill_id::text FROM filled_by"
 HAS_WORK_ITEMS = "SELECT to_regclass('parts') IS NOT NULL"
 SET_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, $2) ON CONFLICT (ledger_id) DO NOTHING"
 READ_CHECKPOINTS = "SELECT ledger_id, position FROM checkpoints ORDER BY ledger_id"
@@ -69,6 +71,7 @@ DROP_WORK_TABLES = "DROP TABLE parts, refused, filled_by"
 
 Source = Literal["ledger", "facts"]
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
+MakeWorkers = Callable[[str, str], Workers]  # (schema, id of the fill)
 
 
 class FillResult(NamedTuple):
@@ -83,22 +86,32 @@ def no_progress(_stage: str, _done: int, _of: int) -> None:
 
 
 async def fill_generation(
-    dsn: str, schema: str, *, source: Source = "ledger", workers: int | None = None, progress: Progress = no_progress
+    dsn: str,
+    schema: str,
+    *,
+    source: Source = "ledger",
+    workers: int | None = None,
+    cluster: MakeWorkers | None = None,
+    progress: Progress = no_progress,
 ) -> FillResult:
     """Fill a generation that was just created, or resume it after a crash, and create its indexes.
 
     Its checkpoints are the ends of the ledgers at the start. With `source="facts"` they are the active generation's
     checkpoints at the start. `workers` is the number of processes; None means one for each processor. With 1, or with
-    little to do, this process works alone. Raises WorkersLost.
+    little to do, this process works alone. `cluster` makes workers on other hosts instead. Raises WorkersLost.
     """
     connection = await connect(dsn, search_path=schema)
     try:
         size = await _prepare(connection, source)
-        pool = WorkerPool(
-            dsn, schema, TASKS, 1 if size <= SINGLE_PROCESS_EVENTS_MAX else workers or os.cpu_count() or 1
-        )
-        async with pool:
-            facts = await _run_stages(connection, pool, source, progress)
+        if cluster is not None:
+            chosen = cluster(schema, await connection.fetchval(READ_FILL_ID))
+        else:
+            count = 1 if size <= SINGLE_PROCESS_EVENTS_MAX else workers or os.cpu_count() or 1
+            chosen = local_workers(dsn, schema, TASKS, count)
+        try:
+            facts = await _run_stages(connection, chosen, source, progress)
+        finally:
+            await chosen.stop()
         await resolve_rejected(connection)
         events = sum(row["position"] for row in await connection.fetch(READ_CHECKPOINTS))
         await connection.execute(DROP_WORK_TABLES)
@@ -125,22 +138,22 @@ def software_hash() -> str:
     return sha256.hexdigest()
 
 
-async def _run_stages(connection: Connection, pool: WorkerPool, source: Source, progress: Progress) -> int:
+async def _run_stages(connection: Connection, workers: Workers, source: Source, progress: Progress) -> int:
     """Run all stages in order. Return the number of facts."""
     ledgers = [(row["ledger_id"], row["position"]) for row in await connection.fetch(READ_CHECKPOINTS)]
     if source == "ledger":
         facts = FACTS_FROM_EVENTS
-        await _run_stage(connection, pool, facts, progress, lambda: partition_events(connection, ledgers))
+        await _run_stage(connection, workers, facts, progress, lambda: partition_events(connection, ledgers))
     else:
         facts = FACTS_COPIED
         schema_of_facts = await generations.active_schema(connection)
         await _run_stage(
-            connection, pool, facts, progress, lambda: partition_subjects(connection, ledgers, schema_of_facts)
+            connection, workers, facts, progress, lambda: partition_subjects(connection, ledgers, schema_of_facts)
         )
     count = (await work_items.read_totals(connection, facts)).counted
-    await _run_stage(connection, pool, FACTS_KEY, progress, lambda: _index_items([INDEX_FACTS]))
-    await _run_stage(connection, pool, ROWS, progress, lambda: _partition_rows(connection, ledgers))
-    await _run_stage(connection, pool, INDEXES, progress, lambda: _index_items(generations.index_statements()))
+    await _run_stage(connection, workers, FACTS_KEY, progress, lambda: _index_items([INDEX_FACTS]))
+    await _run_stage(connection, workers, ROWS, progress, lambda: _partition_rows(connection, ledgers))
+    await _run_stage(connection, workers, INDEXES, progress, lambda: _index_items(generations.index_statements()))
     return count
 
 
@@ -164,7 +177,7 @@ async def _prepare(connection: Connection, source: Source) -> int:
 
 async def _run_stage(
     connection: Connection,
-    pool: WorkerPool,
+    workers: Workers,
     stage: str,
     progress: Progress,
     make_items: Callable[[], Awaitable[list[tuple[int, Work]]]],
@@ -173,6 +186,11 @@ async def _run_stage(
     if not (await work_items.read_totals(connection, stage)).parts:
         async with connection.transaction():
             await work_items.add_items(connection, stage, await make_items())
+    await process_with_progress(connection, workers, stage, progress)
+
+
+async def process_with_progress(connection: Connection, workers: Workers, stage: str, progress: Progress) -> int:
+    """Process the undone work items of a stage. Return the number of items that these workers have processed."""
     size = (await work_items.read_totals(connection, stage)).size
     done = size - sum(part.size for part in await work_items.read_undone_items(connection, stage))
     progress(stage, done, size)
@@ -182,7 +200,7 @@ async def _run_stage(
         done += more
         progress(stage, done, size)
 
-    await pool.do(stage, report)
+    return await process_stage(connection, workers, stage, report)
 
 
 async def _partition_rows(connection: Connection, ledgers: Sequence[tuple[int, int]]) -> list[tuple[int, Work]]:

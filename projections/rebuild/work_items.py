@@ -1,7 +1,8 @@
 """The work items of a rebuild, stored in the table `parts` of the generation that it fills.
 
-A work item is one transaction that begins by marking the item done. A second worker, even after the first seemed dead,
-waits for that row and then finds the item done. A rebuild that resumes does not repeat finished items.
+A work item is one transaction. It begins by locking the item's row, and ends by marking the item done. So workers of
+several processes and hosts may be sent the same item: one of them processes it, and the others skip it. If a worker
+dies, PostgreSQL rolls back and unlocks its item. A rebuild that resumes does not repeat finished items.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,8 +25,8 @@ READ_TOTALS = """
       FROM parts WHERE stage = $1
 """
 READ_UNDONE = "SELECT number, size FROM parts WHERE stage = $1 AND NOT done ORDER BY size DESC, number"
-CLAIM_ITEM = "UPDATE parts SET done = true WHERE stage = $1 AND number = $2 AND NOT done RETURNING work"
-WRITE_COUNT = "UPDATE parts SET count = $3 WHERE stage = $1 AND number = $2"
+CLAIM_ITEM = "SELECT work FROM parts WHERE stage = $1 AND number = $2 AND NOT done FOR UPDATE SKIP LOCKED"
+FINISH_ITEM = "UPDATE parts SET done = true, count = $3 WHERE stage = $1 AND number = $2"
 
 
 class EventRange(msgspec.Struct, frozen=True, tag=True):
@@ -100,9 +101,12 @@ async def read_undone_items(connection: Connection, stage: str) -> list[WorkItem
     return [WorkItem(row["number"], row["size"]) for row in await connection.fetch(READ_UNDONE, stage)]
 
 
-async def process_item(connection: Connection, stage: str, number: int, task: Task) -> None:
-    """Process a work item, unless it is done."""
+async def process_item(connection: Connection, stage: str, number: int, task: Task) -> bool:
+    """Process a work item. Return False without waiting if it is done, or if another worker is processing it."""
     async with connection.transaction():
         text = await connection.fetchval(CLAIM_ITEM, stage, number)
-        if text is not None:
-            await connection.execute(WRITE_COUNT, stage, number, await task(connection, _DECODER.decode(text)))
+        if text is None:
+            return False
+        count = await task(connection, _DECODER.decode(text))
+        await connection.execute(FINISH_ITEM, stage, number, count)
+    return True

@@ -19,7 +19,7 @@ from service.audit.attestation import Attestation, attest
 from service.audit.bundle import BundleFile, BundleScope, write_bundle
 from service.audit.verify_ledger import Finding, verify_ledger
 from service.cli.ledgers import choose_ledgers
-from service.cli.rebuild_checks import verify_projections
+from service.cli.projections.rebuild_checks import verify_projections
 from service.cli.terminal.console import (
     OUT,
     DataOption,

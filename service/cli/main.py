@@ -44,13 +44,13 @@ COMMANDS = {
     "move": Command("export", "move", "Move a ledger to another installation while it takes deliveries."),
     "report": Command("reporting.reports", "reports", "Report views for SQL tools, and the roles that read them."),
     "rebuild": Command(
-        "generations", "rebuild_projections", "Rebuild all projections, compare them, and promote them."
+        "projections.rebuild", "rebuild_projections", "Rebuild all projections, compare them, and promote them."
     ),
-    "generations": Command("generations", "list_generations", "List the generations of the projections."),
-    "promote": Command("generations", "promote_generation", "Make a ready generation the active one."),
-    "rollback": Command("generations", "roll_back", "Make the previous generation active again."),
-    "drop": Command("generations", "drop_generation", "Remove a generation that is not active."),
-    "events": Command("rebuild_checks", "events", "Events: check that this version reads them."),
+    "generations": Command("projections.generations", "list_generations", "List the generations of the projections."),
+    "promote": Command("projections.generations", "promote_generation", "Make a ready generation the active one."),
+    "rollback": Command("projections.generations", "roll_back", "Make the previous generation active again."),
+    "drop": Command("projections.generations", "drop_generation", "Remove a generation that is not active."),
+    "events": Command("projections.rebuild_checks", "events", "Events: check that this version reads them."),
     "parked": Command("parked", "parked", "Parked subjects: those with a fact that cannot be folded."),
     "digest": Command("audit", "show_digest", "Print a hash of all projected rows, without positions."),
     "reconcile": Command("reconcile", "reconcile", "List open matters, or compare a statement with the ledger."),

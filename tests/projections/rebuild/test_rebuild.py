@@ -1,6 +1,7 @@
 """Filling a generation: by several workers, from the ledger or the facts, through deaths and refusals, it ends in the
 rows that live projection ends in."""
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -25,7 +26,7 @@ from projections.engine.binary_codecs import (
 )
 from projections.engine.digest import Digest, compute_digest
 from projections.engine.worker import catch_up
-from projections.rebuild import partition, pipeline
+from projections.rebuild import partition, pipeline, work_items
 from projections.rebuild.pipeline import Source, fill_generation
 from service.operations.conflict_policy import set_conflict_policy
 from tests.support.payloads import VAULT, delivery, issued, redeemed
@@ -115,6 +116,39 @@ async def test_a_rebuild_that_broke_off_goes_on_where_it_was(
 
     assert [percent for stage, percent in seen if stage == "facts of events"] == [100]
     assert next(percent for stage, percent in seen if stage == "rows") > 50
+    assert await digest_of(dsn, schema, ledger) == live
+
+
+async def test_an_item_in_work_elsewhere_is_awaited_and_done_here_if_its_worker_dies(
+    connection: Connection, dsn: str, ledger: Ledger, in_small_parts: None
+) -> None:
+    live = await told(connection, ledger)
+    schema = await new_generation(connection)
+
+    def break_off(stage: str, done: int, _of: int) -> None:
+        if stage == "rows" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await fill_generation(dsn, schema, workers=1, progress=break_off)
+    elsewhere = await connect(dsn, search_path=schema)
+    transaction = elsewhere.transaction()
+    await transaction.start()
+    [item, *_] = await work_items.read_undone_items(elsewhere, "rows")
+    assert await elsewhere.fetchval(work_items.CLAIM_ITEM, "rows", item.number)
+    all_others_done = asyncio.Event()
+
+    def watch(stage: str, done: int, of: int) -> None:
+        if stage == "rows" and done == of - item.size:
+            all_others_done.set()
+
+    filling = asyncio.create_task(fill_generation(dsn, schema, workers=1, progress=watch))
+    await all_others_done.wait()
+    assert not filling.done()
+    await transaction.rollback()
+    await filling
+    await elsewhere.close()
+
     assert await digest_of(dsn, schema, ledger) == live
 
 

@@ -1,39 +1,36 @@
-"""loyalty rebuild, generations, promote, rollback, drop: build the projections again, and choose the active
-generation."""
+"""loyalty rebuild: build the projections again, compare them with the active generation, and promote them."""
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
+from typing import Annotated, Any
 
 import typer
 import uvloop
-from rich.progress import TimeRemainingColumn
 
 from ledger.database import Connection
-from ledger.errors import NotPromoted, SubjectUnknown
+from ledger.errors import SetupWrong, SubjectUnknown
 from ledger.store import registry
-from projections import rebuild
-from projections.engine import generations, promotion, store
-from projections.engine.generations import Generation
+from projections.engine import generations, store
 from projections.engine.retry import refold_subjects
+from projections.rebuild import RebuildReport, rebuild
 from projections.rebuild.comparison import Comparison
-from projections.rebuild.pipeline import Source
+from projections.rebuild.pipeline import MakeWorkers, Source
 from projections.rebuild.scope import RebuildScope, check_scope
 from projections.registry import BY_SUBJECT
-from service.cli.rebuild_checks import show_plan
+from service.cli.projections.rebuild_checks import show_plan
+from service.cli.projections.rebuild_progress import join_running, show_stages
 from service.cli.terminal.console import (
     DataOption,
     JsonOption,
-    RateColumn,
     format_value,
-    progress_bar,
     show,
     show_json,
     show_note,
     show_table,
 )
 from service.cli.terminal.exit_codes import FINDINGS
-from service.cli.terminal.operators import record_command
+from service.cluster.dask_workers import open_cluster
 from service.environment import Environment, load_settings, open_environment, run_with_connection
-from service.queries.generations import generation_json
 
 SUBJECTS_SHOWN_MAX = 20
 
@@ -45,6 +42,21 @@ ExpectOption = Annotated[
 ]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Promote even if the comparison found unexpected differences.")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Let the workers of a Dask cluster do the work; tls://HOST:PORT of its scheduler.",
+        show_default=False,
+    ),
+]
+JoinOption = Annotated[
+    bool, typer.Option("--join", help="Take part in the rebuild that another host has begun, until its end.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Number of processes. Default: the number of processors.")
 ]
 
 
@@ -63,9 +75,9 @@ def rebuild_projections(
             show_default=False,
         ),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of processes. Default: the number of processors.")
-    ] = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    join: JoinOption = False,
     plan: Annotated[bool, typer.Option("--plan", help="Only estimate the changes and the duration.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="Compare only; do not promote without --promote.")] = False,
     promote: Annotated[
@@ -83,6 +95,11 @@ def rebuild_projections(
     or `drop`.
     """
     scope = RebuildScope(tuple(projection or ()), (ledger,) if ledger else ())
+    if scheduler is not None and (workers is not None or join):
+        raise typer.BadParameter("--scheduler excludes --workers and --join", param_hint="--scheduler")
+    if join:
+        join_running(workers, data, as_json=as_json)
+        return
     if plan:
         show_plan(scope, source, workers, data, as_json=as_json)
         return
@@ -92,31 +109,36 @@ def rebuild_projections(
         _refold_subject(subject, ledger, data, as_json=as_json)
         return
 
-    async def work(environment: Environment) -> rebuild.RebuildReport:
+    async def work(environment: Environment, cluster: MakeWorkers | None) -> RebuildReport:
         async with environment.connection() as connection:
             await generations.ensure_active_generation(connection)
             await check_scope(connection, scope)
-        with progress_bar(RateColumn(), TimeRemainingColumn()) as progress:
-            task = progress.add_task("", total=None)
-
-            def report_progress(stage: str, done: int, of: int) -> None:
-                if progress.tasks[0].description != stage:
-                    progress.reset(task, total=of or None, description=stage)
-                progress.update(task, completed=done)
-
-            return await rebuild.rebuild(
-                environment.dsn, source=source, scope=scope, workers=workers, expect=expect or (), force=force,
-                to_promote=promote or not compare, progress=report_progress,
+        with show_stages() as progress:
+            return await rebuild(
+                environment.dsn, source=source, scope=scope, workers=workers, cluster=cluster, expect=expect or (),
+                force=force, to_promote=promote or not compare, progress=progress,
             )  # fmt: skip
 
-    with open_environment(load_settings(data)) as environment:
-        report = uvloop.run(work(environment))
+    report = _run_rebuild(work, scheduler, data)
     _show_report(report, as_json=as_json)
     if report.refused or (not report.promoted and report.comparison and report.comparison.unexpected):
         raise typer.Exit(FINDINGS)
 
 
-def _show_report(report: rebuild.RebuildReport, *, as_json: bool) -> None:
+def _run_rebuild(
+    work: Callable[[Environment, MakeWorkers | None], Coroutine[Any, Any, RebuildReport]],
+    scheduler: str | None,
+    data: DataOption,
+) -> RebuildReport:
+    """Open the database, and the cluster if a scheduler is named, and run the rebuild."""
+    with open_environment(load_settings(data)) as environment:
+        if scheduler is not None and environment.embedded:
+            raise SetupWrong("--scheduler needs DATABASE_URL: other hosts cannot reach the embedded PostgreSQL")
+        with open_cluster(scheduler) if scheduler else nullcontext() as cluster:
+            return uvloop.run(work(environment, cluster))
+
+
+def _show_report(report: RebuildReport, *, as_json: bool) -> None:
     comparison = report.comparison
     assert comparison is not None
     if as_json:
@@ -196,89 +218,3 @@ def _refold_subject(subject: str, ledger: str, data: DataOption, *, as_json: boo
 
 
 HAS_FACTS = "SELECT EXISTS (SELECT FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3)"
-
-
-def list_generations(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List the generations of the projections with their states."""
-
-    async def work(_environment: Environment, connection: Connection) -> list[Generation]:
-        await generations.ensure_active_generation(connection)
-        return await generations.list_generations(connection)
-
-    listed = run_with_connection(data, work)
-    if as_json:
-        show_json([generation_json(generation_listed) for generation_listed in listed])
-        return
-    columns = ("generation", "status", "basis", "created_at", "promoted_at", "unexpected")
-    rows = [
-        {**generation_json(generation_listed), "unexpected": (generation_listed.comparison or {}).get("unexpected")}
-        for generation_listed in listed
-    ]
-    show_table(columns, ([row[column] for column in columns] for row in rows))
-
-
-def promote_generation(
-    generation: Annotated[
-        int | None, typer.Argument(help="The generation's number. Default: the newest ready one.")
-    ] = None,
-    expect: ExpectOption = None,
-    force: ForceOption = False,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a ready generation the active one. With --expect it is compared again first."""
-
-    async def work(environment: Environment, connection: Connection) -> Generation:
-        ready = [
-            generation_listed.generation
-            for generation_listed in await generations.list_generations(connection)
-            if generation_listed.state == "ready"
-        ]
-        if generation is None and not ready:
-            raise NotPromoted("no generation is ready; run `loyalty rebuild` first")
-        chosen = await generations.find_generation(connection, ready[-1] if generation is None else generation)
-        if expect and chosen.state == "ready":
-            await rebuild.compare_with_active(environment.dsn, chosen, expect)
-        ledgers = await registry.list_ledgers(connection)
-        await record_command(connection, f"promote {chosen.generation}", *ledgers)
-        return await promotion.promote(environment.dsn, chosen.generation, force=force)
-
-    _show_active(run_with_connection(data, work), as_json=as_json)
-
-
-def roll_back(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Make the previous generation active again, at once. It has followed the ledger."""
-
-    async def work(environment: Environment, connection: Connection) -> Generation:
-        await record_command(connection, "rollback", *await registry.list_ledgers(connection))
-        return await promotion.roll_back(environment.dsn)
-
-    _show_active(run_with_connection(data, work), as_json=as_json)
-
-
-def drop_generation(
-    generation: Annotated[int, typer.Argument(show_default=False)], data: DataOption = None, as_json: JsonOption = False
-) -> None:
-    """Remove a generation that is not active. If a reader still uses it, it is removed when the reader has switched."""
-
-    async def work(_environment: Environment, connection: Connection) -> bool:
-        ledgers = await registry.list_ledgers(connection)
-        await record_command(connection, f"generation drop {generation}", *ledgers)
-        return await promotion.drop_generation(connection, generation)
-
-    gone = run_with_connection(data, work)
-    if as_json:
-        show_json({"generation": generation, "dropped": gone})
-    else:
-        show(
-            f"Generation {generation} is dropped."
-            if gone
-            else f"Generation {generation} will be dropped when no reader uses it."
-        )
-
-
-def _show_active(active: Generation, *, as_json: bool) -> None:
-    if as_json:
-        show_json(generation_json(active))
-    else:
-        show(f"Generation {active.generation} is active now.")

@@ -1,0 +1,1 @@
+"""Commands that rebuild, compare, check and choose the rows of projections."""

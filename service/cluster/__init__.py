@@ -1,0 +1,1 @@
+"""Rebuilds on the workers of a Dask cluster (extra `dask`)."""

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
-from ledger.intake.interpret import interpret
 from ledger.store.read import event_at
 from ledger.store.registry import Ledger
+from projections.rebuild.reread_events import reread
 from projections.rebuild.scope import RebuildScope
 from projections.rebuild.verify_rows import check_rows
 from projections.registry import PROJECTIONS
@@ -29,7 +29,6 @@ COUNT_FACTS = "SELECT count(*) FROM facts WHERE ledger_id = $1"
 READ_MISSING_TABLES = (
     "SELECT name FROM unnest($1::text[]) WITH ORDINALITY AS t (name, n) WHERE to_regclass(name) IS NULL ORDER BY n"
 )
-READ_UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
 
 
 class RebuildPlan(NamedTuple):
@@ -90,10 +89,10 @@ async def _sample_kind(connection: Connection, ledger: Ledger, row: Any) -> dict
     """Read a sample of one kind of event."""
     rows = await connection.fetch(SAMPLE_EVENTS, ledger.ledger_id, row["kind"], row["source"], EVENTS_PER_KIND)
     positions = [event["position"] for event in rows]
-    unread_before = {unread_row[0] for unread_row in await connection.fetch(READ_UNREAD, ledger.ledger_id, positions)}
-    unread_now = {
-        position for position in positions if interpret(await event_at(connection, ledger.ledger_id, position)).status
-    }
+    events = [await event_at(connection, ledger.ledger_id, position) for position in positions]
+    reread_events = await reread(connection, ledger, events, {})
+    unread_before = {one.event.position for one in reread_events if one.unread is not None}
+    unread_now = {one.event.position for one in reread_events if one.interpretation.status}
     return {
         "source": row["source"], "kind": row["kind"], "events": row["events"], "sampled": len(positions),
         "unread_before": len(unread_before), "unread_now": len(unread_now),

@@ -1,20 +1,21 @@
 """Interpret all events of a ledger again with the current code. Report the events that no longer give facts."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ledger.database import Connection
-from ledger.intake.interpret import interpret_all
-from ledger.store.read import events_between, tail
+from ledger.events import Event
+from ledger.intake.interpret import Interpretation
+from ledger.store.read import tail
 from ledger.store.registry import Ledger
-from projections.rebuild.verify_facts import folded_positions_by_key, is_folded
+from projections.rebuild.reread_events import folded_positions, reread_between
 
-EVENTS_PER_READ = 2_000
 POSITIONS_LISTED_MAX = 5
 
-READ_UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position > $2 AND position <= $3"
 READ_WITH_FACTS = "SELECT DISTINCT position FROM facts WHERE ledger_id = $1 AND position = ANY ($2)"
+
+Cause: TypeAlias = tuple[str, str, str, str]  # source, kind, status, reason
 
 
 class UnreadEvents(NamedTuple):
@@ -44,42 +45,39 @@ async def recheck_events(
 ) -> RecheckResult:
     """Derive the facts of every event of a ledger and compare them with the stored ones. Nothing is written."""
     last = await tail(connection, ledger.ledger_id)
-    folded = await folded_positions_by_key(connection, ledger, last)
-    counts: Counter[tuple[str, str, str, str]] = Counter()
-    first_positions: dict[tuple[str, str, str, str], list[int]] = {}
-    without_facts: dict[int, tuple[str, str, str, str]] = {}
+    folded = await folded_positions(connection, ledger, last)
+    counts: Counter[Cause] = Counter()
+    first_positions = defaultdict[Cause, list[int]](list)
+    without_facts: dict[int, Cause] = {}
     facts = gained = 0
-    async for events in events_between(connection, ledger.ledger_id, 0, last, EVENTS_PER_READ):
-        bounds = (events[0].position - 1, events[-1].position)
-        known_unread = {row[0] for row in await connection.fetch(READ_UNREAD, ledger.ledger_id, *bounds)}
-        for event, interpretation in zip(events, interpret_all(events), strict=True):
+    async for events in reread_between(connection, ledger, 0, last, folded):
+        for event, interpretation, unread, is_folded in events:
             facts += len(interpretation.facts)
-            gained += bool(interpretation.facts and event.position in known_unread)
-            if interpretation.status is None and (interpretation.facts or not is_folded(event, folded)):
+            gained += bool(interpretation.facts and unread is not None)
+            if interpretation.status is None and (interpretation.facts or not is_folded):
                 continue
-            cause = (
-                event.source,
-                event.kind,
-                interpretation.status or "read",
-                interpretation.reason or "it gives no fact",
-            )
+            cause = _cause_of(event, interpretation)
             if interpretation.status:
                 counts[cause] += 1
-                first_positions.setdefault(cause, []).append(event.position)
-                del first_positions[cause][POSITIONS_LISTED_MAX:]
-            if event.position not in known_unread:
+                first_positions[cause] = [*first_positions[cause], event.position][:POSITIONS_LISTED_MAX]
+            if unread is None:
                 without_facts[event.position] = cause
-        on_progress(events[-1].position, last)
+        on_progress(events[-1].event.position, last)
     with_facts = [row[0] for row in await connection.fetch(READ_WITH_FACTS, ledger.ledger_id, list(without_facts))]
-    lost: dict[tuple[str, str, str, str], list[int]] = {}
+    lost = defaultdict[Cause, list[int]](list)
     for position in sorted(with_facts):
-        lost.setdefault(without_facts[position], []).append(position)
-    unread = [
-        UnreadEvents(*cause, max(counts[cause], len(lost.get(cause, ()))), len(lost.get(cause, ())),
-               lost.get(cause, first_positions.get(cause, []))[:POSITIONS_LISTED_MAX])
-        for cause in sorted(counts.keys() | lost.keys())
-    ]  # fmt: skip
-    return RecheckResult(last, facts, unread, len(with_facts), gained)
+        lost[without_facts[position]].append(position)
+    unread_events = []
+    for cause in sorted(counts.keys() | lost.keys()):
+        count = max(counts[cause], len(lost[cause]))
+        positions = (lost[cause] or first_positions[cause])[:POSITIONS_LISTED_MAX]
+        unread_events.append(UnreadEvents(*cause, count, len(lost[cause]), positions))
+    return RecheckResult(last, facts, unread_events, len(with_facts), gained)
+
+
+def _cause_of(event: Event, interpretation: Interpretation) -> Cause:
+    reason = interpretation.reason or "it gives no fact"
+    return event.source, event.kind, interpretation.status or "read", reason
 
 
 def recheck_json(reading: RecheckResult) -> dict[str, Any]:

@@ -5,43 +5,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
-from ledger.events import Event
 from ledger.facts import RecordedFact
-from ledger.intake.identify import KEY_BYTES
-from ledger.intake.interpret import interpret_all
-from ledger.store.read import conflicting_keys, events_between, events_with_key
 from ledger.store.registry import Ledger
 from projections.engine import store
 from projections.engine.advance import REJECTED_REASON
-from projections.engine.conflicts import policies_of_generation, select_by_policy
-
-EVENTS_PER_READ = 1_000
-
+from projections.rebuild.reread_events import EVENTS_PER_READ, RereadEvent, folded_positions, reread_between
 
 RANGES_PER_SAMPLE = 20  # evenly spread ranges of events in a sample
-
 
 READ_FACTS_BETWEEN = """
     SELECT position, subject_kind, subject, kind, tag, ordinal, body FROM facts
      WHERE ledger_id = $1 AND position > $2 AND position <= $3
 """
-
-
 COUNT_FACTS_BY_BLOCK = "SELECT (position - 1) / $2::bigint, count(*) FROM facts WHERE ledger_id = $1 GROUP BY 1"
-
-
 READ_FACTS_BY_KEY = """
     SELECT k.n, f.kind, f.body, f.position
       FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::smallint[], $6::bytea[], $7::smallint[])
            WITH ORDINALITY AS k (subject_kind, subject, occurred_at, rank, tag, ordinal, n)
       JOIN facts f ON f.ledger_id = $1 AND f.subject_kind = k.subject_kind AND f.subject = k.subject
            AND f.occurred_at = k.occurred_at AND f.rank = k.rank AND f.tag = k.tag AND f.ordinal = k.ordinal
-"""
-
-
-READ_UNREAD = """
-    SELECT position FROM unread
-     WHERE ledger_id = $1 AND position = ANY ($2) AND ($3::text IS NULL OR starts_with(reason, $3))
 """
 
 
@@ -66,41 +48,21 @@ async def check_facts(
 
     Each derived fact is looked up by its key. A block that holds more facts than were found is read completely.
     """
-    folded = await folded_positions_by_key(connection, ledger, last)
+    folded = await folded_positions(connection, ledger, last)
     found: Counter[int] = Counter()
     checked = 0
     for after, upto in _sample_ranges(last, sample):
-        async for events in events_between(connection, ledger.ledger_id, after, upto, EVENTS_PER_READ):
-            folded_events = [event for event in events if is_folded(event, folded)]
-            derived = await _derive_facts(connection, ledger, folded_events, REJECTED_REASON if plan else None)
+        async for events in reread_between(connection, ledger, after, upto, folded):
+            derived = _derived_facts(events, REJECTED_REASON if plan else "")
             found.update(await _compare_with_stored(connection, ledger, derived, mismatches))
             checked += len(events)
     if sample is None:
         for block, count in await connection.fetch(COUNT_FACTS_BY_BLOCK, ledger.ledger_id, EVENTS_PER_READ):
             if count > found[block]:
                 after = block * EVENTS_PER_READ
-                async for events in events_between(connection, ledger.ledger_id, after, after + EVENTS_PER_READ):
-                    derived = await _derive_facts(
-                        connection, ledger, [event for event in events if is_folded(event, folded)]
-                    )
-                    mismatches += await _facts_without_event(connection, ledger, events, derived)
+                async for events in reread_between(connection, ledger, after, after + EVENTS_PER_READ, folded):
+                    mismatches += await _facts_without_event(connection, ledger, events)
     return checked
-
-
-async def folded_positions_by_key(connection: Connection, ledger: Ledger, last: int) -> dict[bytes, set[int]]:
-    """Return, for each event key in conflict, the positions of the events that are folded."""
-    policies = await policies_of_generation(connection, ledger.ledger_id)
-    folded = {}
-    for key in await conflicting_keys(connection, ledger.ledger_id, last):
-        group = [event for event in await events_with_key(connection, ledger.ledger_id, key) if event.position <= last]
-        folded[key] = {event.position for event in select_by_policy(group, policies)}
-    return folded
-
-
-def is_folded(event: Event, folded: Mapping[bytes, set[int]]) -> bool:
-    """Return True if an event is folded: it is in no conflict, or the policy selects it."""
-    key = event.event_key[:KEY_BYTES]
-    return key not in folded or event.position in folded[key]
 
 
 def _sample_ranges(last: int, sample: int | None) -> list[tuple[int, int]]:
@@ -112,19 +74,13 @@ def _sample_ranges(last: int, sample: int | None) -> list[tuple[int, int]]:
     return [(start, start + length) for start in sorted(starts)]
 
 
-async def _derive_facts(
-    connection: Connection, ledger: Ledger, events: Sequence[Event], reason: str | None = None
-) -> list[RecordedFact]:
-    """Derive the facts of some events, without events recorded as unread. With `reason`, only without those that were
-    recorded with that reason.
-    """
-    positions = [event.position for event in events]
-    unread = {row[0] for row in await connection.fetch(READ_UNREAD, ledger.ledger_id, positions, reason)}
+def _derived_facts(events: Sequence[RereadEvent], unread_reason: str = "") -> list[RecordedFact]:
+    """Return the facts of folded events. Events stored as unread for a reason that begins so are left out."""
     return [
         recorded
-        for event, interpretation in zip(events, interpret_all(events), strict=True)
-        if event.position not in unread
-        for recorded in interpretation.facts
+        for event in events
+        if event.is_folded and (event.unread is None or not event.unread.startswith(unread_reason))
+        for recorded in event.interpretation.facts
     ]
 
 
@@ -157,15 +113,15 @@ def _is_same_fact(stored: Mapping[str, Any], derived: Mapping[str, Any]) -> bool
     )
 
 
-async def _facts_without_event(
-    connection: Connection, ledger: Ledger, events: Sequence[Event], derived: Sequence[RecordedFact]
-) -> list[Mismatch]:
+async def _facts_without_event(connection: Connection, ledger: Ledger, events: Sequence[RereadEvent]) -> list[Mismatch]:
     """Find the stored facts of a block of events that no event of the block gives."""
     derived_keys = {
         (recorded.fact.subject_kind, recorded.fact.subject, recorded.occurrence.event_tag, recorded.occurrence.ordinal)
-        for recorded in derived
+        for recorded in _derived_facts(events)
     }
-    rows = await connection.fetch(READ_FACTS_BETWEEN, ledger.ledger_id, events[0].position - 1, events[-1].position)
+    rows = await connection.fetch(
+        READ_FACTS_BETWEEN, ledger.ledger_id, events[0].event.position - 1, events[-1].event.position
+    )
     return [
         _fact_mismatch(
             ledger, row["subject_kind"], row["subject"], row["position"], row["ordinal"],

@@ -77,28 +77,18 @@ def credit(
     If the vendor names no day, the programme's terms give one. `apply_terms=False` switches that off.
     """
     now = occurrence.occurred_at
+    lot_id = lot_id_of(occurrence, index, f".{origin}" if asserted else "")
     rule: str | None = None
     if expires_on is None and apply_terms and account.terms is not None:
         day = account.terms.day_of(now, now, known_since=not asserted)
         if day is not None:
             expires_on, rule = day
     lapses_at = lapse_time(account, expires_on, now) if expires_on else None
-    lot = Lot(
-        lot_id=lot_id_of(occurrence, index, f".{origin}" if asserted else ""),
-        origin=origin,
-        points=points,
-        earned_at=now,
-        position=occurrence.position,
-        remaining=points,
-        expires_on=expires_on,
-        lapses_at=lapses_at,
-        promotion=promotion,
-        bill=bill,
-        bill_number=bill_number,
-        asserted=asserted,
-        rule=rule,
-    )
-    account.lots[lot.lot_id] = lot
+    lot = account.lots[lot_id] = Lot(
+        lot_id=lot_id, origin=origin, points=points, earned_at=now, position=occurrence.position, remaining=points,
+        expires_on=expires_on, lapses_at=lapses_at, promotion=promotion, bill=bill, bill_number=bill_number,
+        asserted=asserted, rule=rule,
+    )  # fmt: skip
     if source == "unseen" and account.claimed is not None:
         account.unseen_since += points
         if account.drift_since is None:

@@ -27,8 +27,28 @@ def merge_account(victim: Account, survivor: Account) -> None:
     ]
     for item in moved:
         item.holder = item.holder or holder
-    for name, target in (("available", survivor.open), ("lapsed", survivor.lapsed)):
-        sort_keys = victim.open if name == "available" else victim.lapsed
+    _move_points(victim, survivor)
+    _move_debits(victim, survivor)
+    survivor.lots |= victim.lots
+    survivor.pending |= victim.pending
+    survivor.adjustments = victim.adjustments | survivor.adjustments
+    survivor.awaited += victim.awaited
+    victim.lots, victim.pending, victim.adjustments, victim.awaited = {}, {}, {}, ZERO
+    drift.move_to_survivor(victim, survivor)
+    _move_early_expiry(victim, survivor)
+    _add_returns(victim, survivor)
+    _move_lifetime(victim, survivor, holder)
+    for sort_key in list(survivor.open):
+        if survivor.debt <= 0:
+            break
+        settle_debt(survivor, survivor.lots[sort_key[2]])
+
+
+def _move_points(victim: Account, survivor: Account) -> None:
+    for name, sort_keys, target in (
+        ("available", victim.open, survivor.open),
+        ("lapsed", victim.lapsed, survivor.lapsed),
+    ):
         for sort_key in sort_keys:
             remaining = victim.lots[sort_key[2]].remaining
             post(victim, name, "merged", remaining, sort_key[2])
@@ -40,7 +60,9 @@ def merge_account(victim: Account, survivor: Account) -> None:
         if points:
             post(victim, name, "merged", points)
             post(survivor, "merged", name, points)
-    survivor.lots |= victim.lots
+
+
+def _move_debits(victim: Account, survivor: Account) -> None:
     for name, entry in victim.debits.items():
         merged_debit = survivor.debits.setdefault(name, entry)
         if merged_debit is not entry:
@@ -51,33 +73,31 @@ def merge_account(victim: Account, survivor: Account) -> None:
         merged = survivor.orphans.setdefault(redemption, Orphan())
         merged.points += orphan.points
         merged.lots += orphan.lots
-    survivor.pending |= victim.pending
-    survivor.adjustments = victim.adjustments | survivor.adjustments
-    drift.move_to_survivor(victim, survivor)
-    survivor.awaited += victim.awaited
+    victim.debits, victim.orphans = {}, {}
+
+
+def _move_early_expiry(victim: Account, survivor: Account) -> None:
     survivor.expired_early += victim.expired_early
     if survivor.expired_early_at is None:
-        survivor.expired_early_at, survivor.expired_early_position = (
-            victim.expired_early_at,
-            victim.expired_early_position,
-        )
+        survivor.expired_early_at = victim.expired_early_at
+        survivor.expired_early_position = victim.expired_early_position
     victim.expired_early, victim.expired_early_at, victim.expired_early_position = ZERO, None, 0
+
+
+def _add_returns(victim: Account, survivor: Account) -> None:
     for bill, points in victim.bills_reversed.items():
         survivor.bills_reversed[bill] = survivor.bills_reversed.get(bill, ZERO) + points
     for bill, stretches in victim.returned.items():
         survivor.returned[bill] = [*survivor.returned.get(bill, ()), *stretches]
+
+
+def _move_lifetime(victim: Account, survivor: Account, holder: str) -> None:
     lifetime = victim.lifetime + (victim.lifetime_opening or ZERO)
     survivor.lifetime += lifetime
     survivor.lifetime_of |= victim.lifetime_of
     own = lifetime - sum(victim.lifetime_of.values(), ZERO)
     survivor.lifetime_of[holder] = own
     victim.lifetime, victim.lifetime_of = own - (victim.lifetime_opening or ZERO), {}
-    victim.lots, victim.debits, victim.orphans, victim.pending, victim.awaited = {}, {}, {}, {}, ZERO
-    victim.adjustments = {}
-    for sort_key in list(survivor.open):
-        if survivor.debt <= 0:
-            break
-        settle_debt(survivor, survivor.lots[sort_key[2]])
 
 
 def apply_redirected(

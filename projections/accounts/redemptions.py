@@ -160,14 +160,7 @@ def _return_uses(
 
     `to_own_day`: points of lapsed lots go back under their own day, as lapsed.
     """
-    for use in restored:
-        if use.lot_id == DEBT:
-            post(account, entry.to, "debt", use.points)
-    by_lot: dict[str, Decimal] = {}
-    for use in restored:
-        if use.lot_id != DEBT:
-            by_lot[use.lot_id] = by_lot.get(use.lot_id, ZERO) + use.points
-    lot_uses = [LotUse(lot_id, points) for lot_id, points in by_lot.items()]
+    lot_uses = _settle_debt_uses(account, entry, restored)
     lot_uses.sort(key=lambda use: not _has_lapsed(account, use, occurrence.occurred_at))
     for index, use in enumerate(lot_uses):
         lapsing = min(use.points, expired)
@@ -188,19 +181,24 @@ def _return_uses(
             # Lapsed points become a new lot, with days of grace or without a day.
             lot.expired += restored_points
             credit(
-                account,
-                occurrence,
-                restored_points,
-                source=entry.to,
-                origin="reversal",
-                index=index,
-                expires_on=grace_until,
-                apply_terms=False,
-            )
+                account, occurrence, restored_points, source=entry.to, origin="reversal",
+                index=index, expires_on=grace_until, apply_terms=False,
+            )  # fmt: skip
         elif restored_points:
             post(account, entry.to, "available", restored_points, lot.lot_id)
             return_to_lot(account, lot, restored_points)
             settle_debt(account, lot)
+
+
+def _settle_debt_uses(account: Account, entry: Debit, restored: Iterable[LotUse]) -> list[LotUse]:
+    """Reduce the debt by the uses that were debt. Return the other uses, one for each lot."""
+    by_lot: dict[str, Decimal] = {}
+    for use in restored:
+        if use.lot_id == DEBT:
+            post(account, entry.to, "debt", use.points)
+        else:
+            by_lot[use.lot_id] = by_lot.get(use.lot_id, ZERO) + use.points
+    return [LotUse(lot_id, points) for lot_id, points in by_lot.items()]
 
 
 def _keep_as_orphan(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:

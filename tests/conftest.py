@@ -23,6 +23,7 @@ from ledger.store.registry import Ledger, create_ledger
 from projections.engine import generations
 from service.embedded.server import EmbeddedPostgres
 from tests.support import citus
+from tests.support.payloads import VAULT
 
 SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 # The suite draws the same examples each time, so that it is red for a change only; "deep" draws new ones.
@@ -79,6 +80,16 @@ async def fresh_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
 
     If LOYALTY_TEST_CITUS names a cluster, the database is one of its: its ledgers are distributed.
     """
+    VAULT.clear_caches()  # it remembers keys and lookup hashes of another database
+    try:
+        async with _clone_or_distribute(postgres) as fresh:
+            yield fresh
+    finally:
+        VAULT.clear_caches()
+
+
+@asynccontextmanager
+async def _clone_or_distribute(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
     if citus.SERVERS:
         async with citus.fresh_database() as fresh:
             yield fresh

@@ -27,6 +27,7 @@ from ledger.vendors.personal_values import normalize_identifier
 
 CACHED_KEYS_MAX = 50_000  # a key takes about 400 bytes, or 3 KB with its cipher, so ciphers are made for each use
 KEY_ID_BYTES = 8
+CACHED_LOOKUPS_MAX = 50_000  # of a ledger; about 150 bytes each
 PARTS_PER_YIELD = 50  # then other tasks of the event loop run
 
 KEYS = "SELECT subject, key_id, wrapped FROM ledger.ensure_person_keys($1, $2, $3, $4, $5, $6, $7, $8, $9)"
@@ -68,12 +69,13 @@ class PersonKey(NamedTuple):
 
 class LedgerKeyCache:
     """Cached keys of one ledger's persons. `erasure_count` is the number of erasures taken into account; None: not read
-    yet.
+    yet. `stored_lookups` are subjects with a lookup hash that the database holds since that erasure.
     """
 
     def __init__(self) -> None:
         self.erasure_count: int | None = None
         self.keys: dict[str, PersonKey] = {}
+        self.stored_lookups: set[tuple[str, bytes]] = set()
 
 
 class Vault:
@@ -92,6 +94,19 @@ class Vault:
             cache.erasure_count = await connection.fetchval(ERASURES, ledger_id)
         assert cache.erasure_count is not None
         return cache.erasure_count
+
+    def is_lookup_stored(self, ledger_id: int, subject: str, lookup_hash: bytes) -> bool:
+        """Return True if an append of this process stored a lookup hash. It need not be sent again."""
+        return (subject, lookup_hash) in self._cache_of(ledger_id).stored_lookups
+
+    def cache_stored_lookups(self, ledger_id: int, erasure_count: int, lookups: Collection[tuple[str, bytes]]) -> None:
+        """Remember subjects with lookup hashes that an append stored, unless an erasure came after that append."""
+        cache = self._cache_of(ledger_id)
+        if cache.erasure_count != erasure_count:
+            return
+        if len(cache.stored_lookups) + len(lookups) > CACHED_LOOKUPS_MAX:
+            cache.stored_lookups.clear()
+        cache.stored_lookups.update(lookups)
 
     def clear_caches(self) -> None:
         """Drop all cached keys, to free memory. They are read again when needed."""

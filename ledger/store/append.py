@@ -1,7 +1,7 @@
 """Append deliveries to a ledger: the only INSERT on ledger.events for new events.
 
 One call of the SQL function `ledger.append` stores many deliveries in one transaction, with one fsync. The function
-(migrations/versions/r0001/append.sql) numbers events densely under the ledger's lock. It is idempotent. A caller may
+(migrations/versions/r0009/append.sql) numbers events densely under the ledger's lock. It is idempotent. A caller may
 not know if a call was committed. It repeats the call, and gets the first positions.
 """
 
@@ -41,11 +41,16 @@ class AppendResult(NamedTuple):
 
 
 class AppendBatch(NamedTuple):
-    """Deliveries with encrypted personal parts, as arguments of `ledger.append`: one array per column."""
+    """Deliveries with encrypted personal parts, as arguments of `ledger.append`: one array per column.
+
+    `lookups` are the lookup hashes to store, each with the number of its delivery and its subject.
+    """
 
     ledger_id: int
     deliveries: Sequence[Delivery]
     arguments: Sequence[object]
+    erasure_count: int
+    lookups: Sequence[tuple[int, str, bytes]]
 
 
 async def append(
@@ -61,7 +66,7 @@ async def append(
 
 async def append_batch(connection: Connection, vault: Vault, batch: AppendBatch) -> list[list[AppendResult]]:
     """Append a batch that `prepare_append` made. Raises the same errors as `append`."""
-    ledger_id, deliveries, _ = batch
+    ledger_id, deliveries = batch.ledger_id, batch.deliveries
     try:
         for _ in range(TRIES_MAX):
             try:
@@ -85,7 +90,14 @@ async def append_batch(connection: Connection, vault: Vault, batch: AppendBatch)
     except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
     outcomes = iter([AppendResult(row["position"], row["outcome"]) for row in rows])
-    return [[next(outcomes) for _ in delivery.events] for delivery in deliveries]
+    results = [[next(outcomes) for _ in delivery.events] for delivery in deliveries]
+    stored = [
+        (subject, lookup_hash)
+        for n, subject, lookup_hash in batch.lookups
+        if any(result.outcome != "duplicate" for result in results[n - 1])
+    ]
+    vault.cache_stored_lookups(ledger_id, batch.erasure_count, stored)
+    return results
 
 
 async def append_replicated(
@@ -125,6 +137,7 @@ async def prepare_append(
         for n, parts in by_delivery.items()
         for part in parts
         for lookup_hash in part.lookup_hashes
+        if not vault.is_lookup_stored(ledger_id, part.subject, lookup_hash)
     ]
     arguments: list[object] = [
         ledger_id,
@@ -151,7 +164,7 @@ async def prepare_append(
         [subject for _, subject, _ in lookups],
         [lookup_hash for _, _, lookup_hash in lookups],
     ]
-    return AppendBatch(ledger_id, deliveries, arguments)
+    return AppendBatch(ledger_id, deliveries, arguments, erasure_count, lookups)
 
 
 def _variant_of(content: bytes, parts: Sequence[EncryptedPart] | None) -> bytes:

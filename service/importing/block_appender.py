@@ -3,12 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
 from ledger.background import KeptConnection, repeat
-from ledger.database import CONNECTION_LOST, Connection, connect
+from ledger.database import CONNECTION_LOST, Connection, Session, connect
 from ledger.errors import LedgerUnavailable
 from ledger.events import Delivery
 from ledger.privacy.vault import Vault
@@ -33,7 +32,8 @@ class BlockAppender:
     def __init__(self, dsn: str, vault: Vault, ledger_id: int) -> None:
         self.vault = vault
         self._ledger_id = ledger_id
-        self._kept = KeptConnection(partial(connect, dsn))
+        self._dsn = dsn
+        self._kept = KeptConnection(self._open_session)
 
     async def __aenter__(self) -> "BlockAppender":
         await self._kept.get()  # a wrong address fails at once
@@ -51,6 +51,12 @@ class BlockAppender:
     async def append(self, batch: AppendBatch) -> list[list[AppendResult]]:
         """Append a prepared block. Return a list per delivery with one result per event."""
         return await self._retry(lambda connection: append_batch(connection, self.vault, batch))
+
+    async def _open_session(self) -> Session:
+        """Connect, and drop what is cached: after a failover the database may lack the newest keys of persons."""
+        session = await connect(self._dsn)
+        self.vault.clear_caches()
+        return session
 
     async def _retry(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         results: list[T] = []

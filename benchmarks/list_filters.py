@@ -24,8 +24,9 @@ from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
 from projections.tables import Table
 from service.api.lists import encode_key
+from service.queries.listing.filters import Filter, ListOrder
 from service.queries.listing.list_catalogue import LISTS
-from service.queries.listing.lists import Filter, ListOrder, RowList
+from service.queries.listing.lists import RowList
 
 DELIVERIES = 2_000
 PAGES = 20

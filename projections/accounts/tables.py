@@ -92,6 +92,7 @@ LOTS = Table(
         "lapses": "(ledger_id, programme, expires_on, unit) INCLUDE (account_id, remaining) "
         "WHERE remaining > 0 AND expires_on IS NOT NULL",
         "due": "(ledger_id, lapses_at, account_id, lot_id) WHERE remaining > 0 AND lapses_at IS NOT NULL",
+        "dated": "(ledger_id, account_id, lapses_at) WHERE remaining > 0 AND lapses_at IS NOT NULL",
         "promotion": "(ledger_id, promotion, account_id, lot_id) WHERE promotion IS NOT NULL",
         "bill": "(ledger_id, bill, account_id, lot_id) WHERE bill IS NOT NULL",
         "bill_number": "(ledger_id, bill_number, account_id, lot_id) WHERE bill_number IS NOT NULL",

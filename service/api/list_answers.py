@@ -14,7 +14,8 @@ from service.api.requests.parameters import LIMIT, PAGE, TIMES, choice, flag
 from service.api.responses import page_response, send
 from service.formatting import encode_cursor, encode_json
 from service.queries.context import QueryContext
-from service.queries.listing.lists import Key, ListPage
+from service.queries.listing.filters import Key
+from service.queries.listing.lists import ListPage
 from service.reconciliation.formats import csv_line
 
 CSV, NDJSON = "text/csv", "application/x-ndjson"

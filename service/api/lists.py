@@ -36,15 +36,9 @@ from service.formatting import encode_cursor, invalid_cursor
 from service.queries.as_of_query import AsOfQuery, parse_at
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
+from service.queries.listing.filters import Filter, Key, ListOrder
 from service.queries.listing.list_catalogue import LISTS
-from service.queries.listing.lists import (
-    Filter,
-    Key,
-    ListOrder,
-    ListRequest,
-    RowList,
-    resolve_references,
-)
+from service.queries.listing.lists import ListRequest, RowList, resolve_references
 from service.queries.listing.past_lists import PAST, count_list_items, read_list_page
 from service.queries.subjects import load_time_zones
 

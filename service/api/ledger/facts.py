@@ -21,7 +21,8 @@ from service.queries.facts import (
     start_after,
 )
 from service.queries.freshness import freshness
-from service.queries.listing.lists import Key, ListPage
+from service.queries.listing.filters import Key
+from service.queries.listing.lists import ListPage
 from service.queries.references import expand_reference
 
 AFTER = whole("after", "Only facts of events after this position.", least=0, most=POSITION_MAX)

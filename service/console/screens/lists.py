@@ -15,8 +15,9 @@ from service.console.tables import PageColumn, PageTable
 from service.console.times import TIMES, parse_times, stated_times, with_zone
 from service.formatting import decode_cursor
 from service.queries.freshness import freshness
+from service.queries.listing.filters import Filter, ListOrder
 from service.queries.listing.list_catalogue import LISTS
-from service.queries.listing.lists import Filter, ListOrder, RowList
+from service.queries.listing.lists import RowList
 from service.queries.listing.past_lists import read_list_page
 
 ROWS_PER_PAGE = 50

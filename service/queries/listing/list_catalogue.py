@@ -31,10 +31,11 @@ from service.queries.accounts import (
     show_known_account_parts,
     show_known_accounts,
 )
-from service.queries.listing.lists import (
+from service.queries.listing.filters import (
     Filter,
     ListOrder,
-    RowList,
+    PartsOfRows,
+    RowCondition,
     changed_since,
     equals,
     expires_before,
@@ -42,21 +43,28 @@ from service.queries.listing.lists import (
     refers,
     status_is,
 )
+from service.queries.listing.lists import RowList
 
 CUSTOMER = refers("customer", "Only those of this customer.")
 PROGRAMME = equals("programme", "Only those of this programme, as the items show it.")
 STATUS = equals("status", "Only those of this status.")
 BY_ID = ListOrder("id", ("subject",), (str,))
 
-# Points of lots that lapsed after the account's last event are still in its stored balance. The minute is for clocks
+# Points of lots that lapsed after the account's last event are still in its stored balance. The minutes are for clocks
 # that differ: the exact test of the row follows.
 LAPSED_SINCE = """(
     SELECT coalesce(sum(l.remaining), 0) FROM lots l
      WHERE l.ledger_id = $1 AND l.account_id = accounts.account_id AND l.remaining > 0
-       AND l.lapses_at > accounts.last_at AND l.lapses_at <= now() + interval '1 minute')"""
-LAPSES_BEFORE = """EXISTS (
-    SELECT FROM lots l WHERE l.ledger_id = $1 AND l.account_id = accounts.account_id
-       AND l.remaining > 0 AND l.lapses_at > now() - interval '1 minute' AND l.lapses_at < {}::timestamptz)"""
+       AND l.lapses_at > accounts.last_at AND l.lapses_at <= now() {} interval '1 minute')"""
+LAPSED_BY_NOW, LAPSED_BEFORE_NOW = LAPSED_SINCE.format("+"), LAPSED_SINCE.format("-")
+LAPSING_LOTS = PartsOfRows(
+    "account_id",
+    "lots WHERE ledger_id = $1 AND remaining > 0 AND lapses_at IS NOT NULL",
+    "lapses_at > now() - interval '1 minute' AND lapses_at < {}::timestamptz",
+)
+LAPSES_BEFORE = RowCondition(
+    f"EXISTS ({LAPSING_LOTS.select(LAPSING_LOTS.condition)} AND account_id = accounts.account_id)", parts=LAPSING_LOTS
+)
 
 
 def _lapses_before(account: Mapping[str, Any], time: Any) -> bool:
@@ -80,7 +88,7 @@ ACCOUNT_LIST = RowList(
             "holder",
             "reference",
             "Only the accounts of this holder: a customer, a group `group~id`, or the id of a loyalty card.",
-            OF_HOLDER,
+            (RowCondition(OF_HOLDER),),
             lambda account, holders: holder_of(account["id"]) in holders,
         ),
         equals("card_code", "Only the accounts of the loyalty card with this code."),
@@ -90,7 +98,12 @@ ACCOUNT_LIST = RowList(
             "available_min",
             "points",
             "Only accounts with at least these points available.",
-            f"sort_available >= {sort_key_of('{}::numeric')} AND available >= {{}}::numeric",
+            (
+                RowCondition(
+                    f"sort_available >= {sort_key_of('{}::numeric')}",
+                    f"available - {LAPSED_BEFORE_NOW} >= {{}}::numeric",
+                ),
+            ),
             lambda account, points: account["available"] >= points,
             exact=False,
             order="available",
@@ -99,7 +112,12 @@ ACCOUNT_LIST = RowList(
             "available_max",
             "points",
             "Only accounts with at most these points available.",
-            f"(available <= {{}}::numeric OR available - {LAPSED_SINCE} <= {{}}::numeric)",
+            (
+                RowCondition(f"sort_available <= {sort_key_of('{}::numeric')}", "available <= {}::numeric"),
+                RowCondition(
+                    f"sort_available > {sort_key_of('{}::numeric')}", f"available - {LAPSED_BY_NOW} <= {{}}::numeric"
+                ),
+            ),
             lambda account, points: account["available"] <= points,
             exact=False,
             order="available",
@@ -115,7 +133,7 @@ ACCOUNT_LIST = RowList(
             "lapses_before",
             "time",
             "Only accounts with available points that lapse before this time.",
-            LAPSES_BEFORE,
+            (LAPSES_BEFORE,),
             _lapses_before,
             exact=False,
         ),
@@ -165,7 +183,7 @@ LISTS: tuple[RowList, ...] = (
             "redemption",
             "reference",
             "Only the parts of this redemption: one for each account that paid.",
-            "redemption = ANY ({}::text[])",
+            (RowCondition("redemption = ANY ({}::text[])"),),
             lambda part, redemptions: part["id"] in redemptions,
         ),
         refers("customer", "Only redemptions of this customer."),
@@ -229,7 +247,7 @@ LISTS: tuple[RowList, ...] = (
             "tier",
             "text",
             "Only memberships in this tier.",
-            ("tier = {}::text", "announced_tier = {}::text"),
+            (RowCondition("tier = {}::text"), RowCondition("announced_tier = {}::text")),
             lambda one, tier: one["tier"] == tier,
             exact=False,
         ),

@@ -3,14 +3,14 @@
 1. A filter has an SQL condition, which every matching row meets, and the exact test of the row as the answer shows it.
    The two differ where the answer depends on the time, such as the status "expired".
 2. Therefore a filtered list equals a scan of all rows by the exact tests (`tests/service/queries/test_lists.py`).
-3. Rows are read in the order of an index. A page may have fewer items than its limit if few candidates match.
+3. A page reads a bounded number of rows (candidates.py). It may have fewer items than its limit, and still a cursor.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from ledger.database import fetch_planned
 from projections.definition import Projection
@@ -18,43 +18,17 @@ from projections.queries.as_of import AsOf, KnownSubject, fold_known
 from projections.queries.validity_ends import TimeZones, row_as_at
 from projections.tables import Table
 from service.queries.context import QueryContext
+from service.queries.listing.candidates import read_candidates
+from service.queries.listing.filters import Filter, Key, ListOrder, conditions_of
 from service.queries.references import expand_reference
 from service.queries.subjects import row_json
 
 CANDIDATES_PER_READ = 1_000
-CANDIDATES_MAX = 20_000  # of one page; a sparse filter then answers a short page with a cursor
+CANDIDATES_MAX = 5_000  # of one page; then it is short, with a cursor
 
-FilterKind = Literal["text", "reference", "flag", "points", "day", "time", "position"]
 Json = dict[str, Any]
-Key = tuple[Any, ...]
-Test = Callable[[Mapping[str, Any], Any], bool]
 ShowRows = Callable[["QueryContext", Sequence[Any], "ListRequest"], Awaitable[list[Json]]]
 ShowKnown = Callable[["RowList", KnownSubject, "ListRequest"], list[Json]]
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """One filter of a list. A condition has `{}` where the value stands. A flag has no value in its condition.
-
-    Several conditions are alternatives. Each has an index of its own.
-    """
-
-    name: str
-    kind: FilterKind
-    description: str
-    condition: str | tuple[str, ...]
-    test: Test
-    exact: bool = True  # the condition alone decides
-    order: str | None = None  # the order of the index that serves the filter
-
-
-@dataclass(frozen=True, slots=True)
-class ListOrder:
-    """One order of a list: the columns of an index, the last of them unique in the ledger."""
-
-    name: str
-    columns: tuple[str, ...]
-    types: tuple[type, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +72,24 @@ class ListPage(NamedTuple):
 async def read_page(
     query: QueryContext, row_list: RowList, asked: ListRequest, after: Key | None, limit: int
 ) -> ListPage:
-    """Return up to `limit` items after a key. It reads at most CANDIDATES_MAX rows."""
+    """Return up to `limit` items after a key."""
     items: list[Json] = []
     examined, read_size = 0, min(CANDIDATES_PER_READ, limit + 1)
+    given = [(one, asked.values[one.name]) for one in row_list.filters if one.name in asked.values]
     while True:
-        rows = await _fetch(query, row_list, asked, after, read_size)
-        shown = await (row_list.show or partial(show_rows, table=row_list.table.name))(query, rows, asked)
-        for row, item in zip(rows, shown, strict=True):
+        found = await read_candidates(query, row_list.table, given, asked.order, after, read_size)
+        shown = await (row_list.show or partial(show_rows, table=row_list.table.name))(query, found.rows, asked)
+        for row, item in zip(found.rows, shown, strict=True):
             if matches(row_list, item, asked.values):
                 if len(items) == limit:
                     return ListPage(items, after)
                 items.append(item)
-            after = tuple(row[column] for column in asked.order.columns)
-        examined += len(rows)
-        if len(rows) < read_size:
+            after = asked.order.key_of(row)
+        if found.following is None:
             return ListPage(items, None)
-        if examined >= CANDIDATES_MAX:
+        after = found.following
+        examined += len(found.rows)
+        if len(found.rows) < read_size or examined >= CANDIDATES_MAX:
             return ListPage(items, after)
         read_size = CANDIDATES_PER_READ  # few rows match
 
@@ -121,9 +97,9 @@ async def read_page(
 async def count_items(query: QueryContext, row_list: RowList, asked: ListRequest) -> int:
     """Count all items of a list. Filters that depend on the time are counted row by row."""
     if all(one.exact for one in row_list.filters if one.name in asked.values):
-        conditions, arguments = conditions_of(row_list.filters, asked.values)
+        conditions, arguments = conditions_of(row_list.filters, asked.values, query.ledger.ledger_id)
         sql = f"SELECT count(*) FROM {row_list.table.name} WHERE ledger_id = $1 AND {conditions}"  # noqa: S608
-        [[total]] = await fetch_planned(query.connection, sql, query.ledger.ledger_id, *arguments)
+        [[total]] = await fetch_planned(query.connection, sql, *arguments)
         return int(total)
     return sum([len(page.items) async for page in read_all(query, row_list, asked)])
 
@@ -167,120 +143,3 @@ async def resolve_references(
         if one.kind == "reference" and one.name in resolved:
             resolved[one.name] = await expand_reference(query, resolved[one.name])
     return resolved
-
-
-async def _fetch(
-    query: QueryContext, row_list: RowList, asked: ListRequest, after: Key | None, limit: int
-) -> Sequence[Any]:
-    alternatives, arguments = alternatives_of(row_list.filters, asked.values)
-    columns = ", ".join(asked.order.columns)
-    following = ""
-    if after is not None:
-        places = ", ".join(f"${len(arguments) + 2 + number}" for number in range(len(after)))
-        following = f" AND ({columns}) > ({places})"
-        arguments += after
-    reads = [
-        f"SELECT * FROM {row_list.table.name} WHERE ledger_id = $1 AND {one}{following} "  # noqa: S608
-        f"ORDER BY {columns} LIMIT {limit}"
-        for one in alternatives
-    ]
-    sql = reads[0]
-    if len(reads) > 1:
-        both = " UNION ALL ".join(f"({read})" for read in reads)
-        sql = f"SELECT * FROM ({both}) found ORDER BY {columns} LIMIT {limit}"  # noqa: S608
-    return await fetch_planned(query.connection, sql, query.ledger.ledger_id, *arguments)
-
-
-def conditions_of(filters: Sequence[Filter], values: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """Return the conditions of the given filters as one, and their arguments from $2 on."""
-    alternatives, arguments = alternatives_of(filters, values)
-    return f"({' OR '.join(alternatives)})", arguments
-
-
-def alternatives_of(filters: Sequence[Filter], values: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
-    """Return conditions of which a row meets at most one, and their arguments from $2 on.
-
-    Each alternative of the first filter that has some is a condition. PostgreSQL reads each in the order of an index,
-    which it would not do for an OR.
-    """
-    conditions, arguments = ["true"], list[Any]()
-    split: list[str] = []
-    for one in filters:
-        if one.name not in values:
-            continue
-        value = values[one.name]
-        place = f"${len(arguments) + 2}"
-        parts = [part.replace("{}", place) for part in _parts(one)]
-        if one.kind != "flag":
-            arguments.append(value)
-        if len(parts) > 1 and not split:
-            split = parts
-            continue
-        whole = parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"
-        conditions.append(f"NOT ({whole})" if one.kind == "flag" and not value else whole)
-    if not split:
-        return [" AND ".join(conditions)], arguments
-    others = [[f"({earlier}) IS NOT TRUE" for earlier in split[:number]] for number in range(len(split))]
-    return [" AND ".join([*conditions, part, *other]) for part, other in zip(split, others, strict=True)], arguments
-
-
-def _parts(one: Filter) -> tuple[str, ...]:
-    return (one.condition,) if isinstance(one.condition, str) else one.condition
-
-
-def equals(name: str, description: str, *, column: str | None = None) -> Filter:
-    """Define a filter by the text of a column."""
-    of = column or name
-    return Filter(name, "text", description, f"{of} = {{}}::text", lambda row, value: row[of] == value)
-
-
-def refers(name: str, description: str, *columns: str) -> Filter:
-    """Define a filter by a reference in one of some columns. A bare id is enough."""
-    of = columns or (name,)
-    conditions = tuple(f"{column} = ANY ({{}}::text[])" for column in of)
-    return Filter(name, "reference", description, conditions, lambda row, refs: any(row[one] in refs for one in of))
-
-
-def flagged(name: str, description: str, condition: str, test: Callable[[Mapping[str, Any]], bool]) -> Filter:
-    """Define a filter that is true or false."""
-    return Filter(name, "flag", description, condition, lambda row, value: test(row) is value)
-
-
-def status_is(description: str, open_statuses: Sequence[str], **ends: str) -> Filter:
-    """Define a filter by a status that becomes "expired" by itself. `ends` are the columns with the end, by type."""
-    listed = ", ".join(f"'{status}'" for status in open_statuses)
-    ended = " OR ".join(f"{name} < (now() + interval '2 days')::{kind}" for name, kind in ends.items()) or "true"
-    running = "".join(
-        f" AND ({name} IS NULL OR {name} > (now() - interval '2 days')::{kind})" for name, kind in ends.items()
-    )
-    conditions = (
-        f"status = {{}}::text AND (status NOT IN ({listed}) OR (true{running}))",
-        f"{{}}::text = 'expired' AND status IN ({listed}) AND ({ended})",
-    )
-    return Filter("status", "text", description, conditions, lambda row, value: row["status"] == value, exact=False)
-
-
-def expires_before(**ends: str) -> Filter:
-    """Define a filter by the end of a validity. `ends` are the columns with the end, by type: a time or a day."""
-    condition = " OR ".join(f"{name} < ({{}}::timestamptz + interval '2 days')::{kind}" for name, kind in ends.items())
-    return Filter(
-        "expires_before",
-        "time",
-        "Only items whose validity ends before this time.",
-        f"({condition})",
-        lambda row, value: row["expires_at"] is not None and row["expires_at"] < value,
-        exact=False,
-    )
-
-
-def changed_since(order: str | None = "changed") -> Filter:
-    """Define a filter by the last event of a row."""
-    return Filter(
-        "changed_since",
-        "position",
-        "Only items with an event after this position, in the order of their last events: a reader keeps the largest "
-        "`last_position` and continues there.",
-        "last_position > {}::bigint",
-        lambda row, value: row["last_position"] > value,
-        order=order,
-    )

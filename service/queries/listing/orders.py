@@ -16,7 +16,8 @@ from projections.order_items import ORDER_ITEMS
 from projections.queries.as_of import AsOf, load_known
 from projections.queries.policies_as_of import resolve_as_of
 from service.queries.context import QueryContext
-from service.queries.listing.lists import Json, Key, ListPage, conditions_of, equals, refers
+from service.queries.listing.filters import Key, conditions_of, equals, refers
+from service.queries.listing.lists import Json, ListPage
 from service.queries.subjects import fold_first_row
 
 FILTERS = (
@@ -63,20 +64,20 @@ ITEMS_OF_ORDERS = """
 
 async def read_orders(query: QueryContext, values: Mapping[str, Any], after: Key | None, limit: int) -> ListPage:
     """Return up to `limit` orders after a key, as of now."""
-    conditions, arguments = conditions_of(FILTERS, values)
+    conditions, arguments = conditions_of(FILTERS, values, query.ledger.ledger_id)
     order = after[0] if after else ""
-    places = (f"${len(arguments) + 2}", f"${len(arguments) + 3}")
+    places = (f"${len(arguments) + 1}", f"${len(arguments) + 2}")
     sql = ORDERS.format(conditions=conditions, after=places[0], limit=places[1])
-    rows = await fetch_planned(query.connection, sql, query.ledger.ledger_id, *arguments, order, limit + 1)
+    rows = await fetch_planned(query.connection, sql, *arguments, order, limit + 1)
     items = [dict(row) for row in rows[:limit]]
     return ListPage(items, (items[-1]["id"],) if len(rows) > limit else None)
 
 
 async def count_orders(query: QueryContext, values: Mapping[str, Any]) -> int:
     """Count the orders as of now."""
-    conditions, arguments = conditions_of(FILTERS, values)
+    conditions, arguments = conditions_of(FILTERS, values, query.ledger.ledger_id)
     sql = ORDER_COUNT.format(conditions=conditions)
-    [[total]] = await fetch_planned(query.connection, sql, query.ledger.ledger_id, *arguments)
+    [[total]] = await fetch_planned(query.connection, sql, *arguments)
     return int(total)
 
 

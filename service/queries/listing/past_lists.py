@@ -11,10 +11,9 @@ from projections.engine.groups import groups_of
 from projections.queries.as_of import AsOf, load_known
 from projections.queries.policies_as_of import resolve_as_of
 from service.queries.context import QueryContext
+from service.queries.listing.filters import Key, ListOrder
 from service.queries.listing.lists import (
     Json,
-    Key,
-    ListOrder,
     ListPage,
     ListRequest,
     RowList,

@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("benchmark", nargs="?", choices=BENCHMARKS, help="one of them; all unless given")
     parser.add_argument("--events", type=int, help="how many, for each run")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"of each, taken alternately ({RUNS})")
-    parser.add_argument("--from", dest="source", choices=["ledger", "facts"], help="of a rebuild: only from there")
+    parser.add_argument("--basis", dest="source", choices=["ledger", "facts"], help="of a rebuild: only on this basis")
     parser.add_argument("--workers", type=int, default=2, help="of a rebuild (2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     chosen = parser.parse_args()

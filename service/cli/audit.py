@@ -158,8 +158,15 @@ def make_bundle(
     customer: Annotated[
         str | None, typer.Option("--customer", help="Include only this customer, source:org:id.")
     ] = None,
-    first: Annotated[int | None, typer.Option("--from", min=1, help="The first position, with --to.")] = None,
-    last: Annotated[int | None, typer.Option("--to", min=1, help="The last position, with --from.")] = None,
+    first: Annotated[
+        int | None,
+        typer.Option(
+            "--first-position", min=1, help="Include only events from this position on, with --last-position."
+        ),
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option("--last-position", min=1, help="Include only events up to this position.")
+    ] = None,
     older: OlderOption = None,
     attested: Annotated[bool, typer.Option("--attest", help="Record an attestation first.")] = False,
     data: DataOption = None,
@@ -168,12 +175,12 @@ def make_bundle(
     """Write everything that an auditor needs into one file, and sign a checkpoint. `loyalty-verify` checks the file
     offline.
 
-    With --customer, or with --from and --to, the file holds a part of the ledger. Each event then has a proof. --older
-    takes a checkpoint that the auditor kept. It adds the proof that no earlier event was changed. The file holds no
-    personal data.
+    With --customer, or with --first-position and --last-position, the file holds a part of the ledger. Each event then
+    has a proof. --older takes a checkpoint that the auditor kept. It adds the proof that no earlier event was changed.
+    The file holds no personal data.
     """
     if (first is None) != (last is None) or (customer is not None and first is not None):
-        raise typer.BadParameter("give --customer, or both --from and --to, not a mixture")
+        raise typer.BadParameter("give --customer, or both --first-position and --last-position, not a mixture")
     scope = BundleScope(customer, None if first is None or last is None else (first, last))
 
     async def work(environment: Environment, connection: Connection) -> BundleFile:

@@ -101,8 +101,8 @@ def export_ledger(
 def import_exported(
     file: Path,
     ledger: str,
-    exporter_key: Path | None,
-    checkpoint: Path | None,
+    exporter_key_file: Path | None,
+    older: Path | None,
     *,
     advance: bool,
     data: Path | None,
@@ -112,8 +112,8 @@ def import_exported(
 
     Needs the database's owner, not the role of the service.
     """
-    kept = None if checkpoint is None else read_kept_checkpoints(checkpoint.read_bytes())
-    exporter = MasterKey.from_text(exporter_key.read_text().strip()) if exporter_key else None
+    kept = None if older is None else read_kept_checkpoints(older.read_bytes())
+    exporter = MasterKey.from_text(exporter_key_file.read_text().strip()) if exporter_key_file else None
 
     async def work(environment: Environment, connection: Connection) -> tuple[RestoredLedger, str | None]:
         key = exporter or environment.master_key
@@ -148,15 +148,15 @@ def import_exported(
         show(
             f"Compared: {compared}."
             if compared
-            else "It was not compared with a checkpoint. Use --checkpoint FILE with a kept checkpoint of this ledger."
+            else "It was not compared with a checkpoint. Use --older FILE with a kept checkpoint of this ledger."
         )
 
 
 def move(
     ledger: Annotated[str, typer.Argument(help="Name of the ledger.", show_default=False)],
-    to: Annotated[str, typer.Option(help="Address of the other database, as its owner.", show_default=False)],
-    url: Annotated[str, typer.Option(help="URL of the other service, for redirects.", show_default=False)],
-    to_key: Annotated[
+    to_database: Annotated[str, typer.Option(help="Address of the other database, as its owner.", show_default=False)],
+    to_url: Annotated[str, typer.Option(help="URL of the other service, for redirects.", show_default=False)],
+    to_key_file: Annotated[
         Path | None, typer.Option(help="File with the other master key. Default: the same as here.", dir_okay=False)
     ] = None,
     data: DataOption = None,
@@ -170,9 +170,9 @@ def move(
 
     async def work(environment: Environment) -> MoveResult:
         await environment.prepare()
-        other = MasterKey.from_text(to_key.read_text().strip()) if to_key else environment.master_key
-        await check_schema(to)
-        source, target = await connect(environment.dsn), await connect(to)
+        other = MasterKey.from_text(to_key_file.read_text().strip()) if to_key_file else environment.master_key
+        await check_schema(to_database)
+        source, target = await connect(environment.dsn), await connect(to_database)
         try:
             with progress_bar() as progress:
                 task = progress.add_task("", total=None)
@@ -181,7 +181,7 @@ def move(
                     progress.update(task, completed=done, total=of, description=f"{done:,} events")
 
                 keys = MasterKeys(environment.master_key, other)
-                return await LedgerMove(source, target, keys, report_progress).run(ledger, url.rstrip("/"))
+                return await LedgerMove(source, target, keys, report_progress).run(ledger, to_url.rstrip("/"))
         finally:
             await source.close()
             await target.close()

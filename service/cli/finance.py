@@ -180,7 +180,7 @@ def close(
     period: PeriodArgument,
     ledger: OptionalLedgerOption = None,
     author: Annotated[
-        str, typer.Option(help="Who closes it: a role or staff number, no name. It is stored in plain text.")
+        str, typer.Option(help="A role or staff number, no name. It is stored in plain text.")
     ] = OPERATOR,
     yes: Annotated[bool, typer.Option("--yes", help="Close it without asking, even if matters are open.")] = False,
     dry_run: DryRunOption = False,
@@ -218,7 +218,7 @@ def reopen(
     period: PeriodArgument,
     ledger: OptionalLedgerOption = None,
     author: Annotated[
-        str, typer.Option(help="Who reopens it: a role or staff number, no name. It is stored in plain text.")
+        str, typer.Option(help="A role or staff number, no name. It is stored in plain text.")
     ] = OPERATOR,
     dry_run: DryRunOption = False,
     data: DataOption = None,

@@ -75,13 +75,13 @@ def import_file(
     ledger: Annotated[
         str | None, typer.Option(help="With --exported: the name of the restored ledger.", show_default=False)
     ] = None,
-    exporter_key: Annotated[
+    exporter_key_file: Annotated[
         Path | None,
         typer.Option(help="With --exported: a file with the exporter's master key, if it differs from ours."),
     ] = None,
-    checkpoint: Annotated[
+    older: Annotated[
         Path | None,
-        typer.Option(help="With --exported: a kept checkpoint to compare with.", exists=True, dir_okay=False),
+        typer.Option(help="With --exported: a checkpoint that was kept, to compare with.", exists=True, dir_okay=False),
     ] = None,
     repair: Annotated[
         bool,
@@ -119,7 +119,7 @@ def import_file(
             raise typer.BadParameter("--exported needs --ledger, and excludes FILE and --connection")
         if repair or quarantine or dry_run:
             raise typer.BadParameter("--exported excludes --repair, --quarantine and --dry-run")
-        import_exported(exported, ledger, exporter_key, checkpoint, advance=advance, data=data, as_json=as_json)
+        import_exported(exported, ledger, exporter_key_file, older, advance=advance, data=data, as_json=as_json)
         return
     if file is None or connection_id is None:
         raise typer.BadParameter("give FILE and --connection, or --exported and --ledger")

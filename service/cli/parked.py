@@ -48,7 +48,7 @@ def list_parked_subjects(ledger: LedgerOption, data: DataOption = None, as_json:
 @parked.command("retry")
 def retry_parked(
     ledger: LedgerOption,
-    kind: Annotated[str | None, typer.Option(help="This kind of subject only.", show_default=False)] = None,
+    subject_kind: Annotated[str | None, typer.Option(help="This kind of subject only.", show_default=False)] = None,
     subject: Annotated[str | None, typer.Option(help="This subject only.", show_default=False)] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -58,7 +58,7 @@ def retry_parked(
     async def work(_environment: Environment, connection: Connection) -> retry.RetryResult:
         found = await registry.find_ledger(connection, ledger)
         await record_command(connection, "parked retry", found)
-        return await retry.retry_parked(connection, found.ledger_id, subject_kind=kind, subject=subject)
+        return await retry.retry_parked(connection, found.ledger_id, subject_kind=subject_kind, subject=subject)
 
     done = run_with_connection(data, work)
     if as_json:

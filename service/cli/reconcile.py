@@ -58,9 +58,11 @@ def reconcile(
         Path | None, typer.Option(help="A CSV file of balances or entries to compare; .gz too; - is standard input.")
     ] = None,
     columns: Annotated[str, typer.Option(help="Columns by meaning: account=Member No,balance=Points.")] = "",
-    days: Annotated[int, typer.Option(min=0, max=31, help="Days that matching entries may be apart.")] = DAYS_DEFAULT,
+    days_apart: Annotated[
+        int, typer.Option(min=0, max=31, help="Days that matching entries may be apart.")
+    ] = DAYS_DEFAULT,
     tolerance: Annotated[str, typer.Option(help="Difference to ignore.")] = "0",
-    zone: Annotated[str, typer.Option(help="The time zone of the statement's days.")] = "UTC",
+    time_zone: Annotated[str, typer.Option(help="The time zone of the statement's days.")] = "UTC",
     date_format: Annotated[str | None, typer.Option(help="Format of ambiguous dates, such as %d/%m/%Y.")] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -80,8 +82,8 @@ def reconcile(
         totals = _show_lists(data, ledger, time, grace, as_csv, as_json=as_json)
         is_open = any(totals[name].items for name in failing)
     else:
-        rules = ComparisonRules(time, days, _parse_number(tolerance))
-        read = (_parse_columns(columns), _parse_zone(zone), date_format)
+        rules = ComparisonRules(time, days_apart, _parse_number(tolerance))
+        read = (_parse_columns(columns), _parse_zone(time_zone), date_format)
         compared = _show_statement(data, ledger, statement, read, rules, as_csv=as_csv is not None, as_json=as_json)
         is_open = bool(failing) and bool(compared.findings)
     if is_open:
@@ -236,7 +238,7 @@ def _parse_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
-        raise typer.BadParameter(f"there is no time zone {name!r}", param_hint="--zone") from None
+        raise typer.BadParameter(f"there is no time zone {name!r}", param_hint="--time-zone") from None
 
 
 def _parse_number(text: str) -> Decimal:

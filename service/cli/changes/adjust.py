@@ -52,7 +52,7 @@ class RequestedChange(NamedTuple):
 
 def adjust_account(
     ledger: LedgerOption,
-    author: Annotated[str, typer.Option(help="Who requests it; stored encrypted.", show_default=False)],
+    author: Annotated[str, typer.Option(help="The person who requests it; stored encrypted.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; stored encrypted.", show_default=False)],
     account: Annotated[
         str | None,
@@ -67,7 +67,8 @@ def adjust_account(
     adopt: Annotated[bool, typer.Option("--adopt", help="Adopt the vendor's last claim.")] = False,
     take_back: Annotated[str | None, typer.Option("--reverse", help="Reverse this adjustment.")] = None,
     adjustment: Annotated[
-        str | None, typer.Option("--id", help="Idempotency id: a repeated request with it changes nothing.")
+        str | None,
+        typer.Option("--id", help="The adjustment's id, such as a case number. Repeated, it changes nothing."),
     ] = None,
     expires_on: Annotated[str | None, typer.Option(help="The last day of added points, such as 2026-12-31.")] = None,
     allow_debt: Annotated[

@@ -79,7 +79,7 @@ def unmerge_customer(
             show_default=False,
         ),
     ],
-    author: Annotated[str, typer.Option(help="Who requests it; stored encrypted.", show_default=False)],
+    author: Annotated[str, typer.Option(help="The person who requests it; stored encrypted.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; stored encrypted.", show_default=False)],
     dry_run: DryRunOption = False,
     data: DataOption = None,

@@ -50,10 +50,10 @@ def set_programme_terms(
     ] = None,
     ratio: Annotated[str | None, typer.Option(help="Value of one point, with --currency.")] = None,
     currency: Annotated[str | None, typer.Option(help="Three letters, such as INR.")] = None,
-    reversal: Annotated[
+    reversal_after_expiry: Annotated[
         str, typer.Option(help="Points returned after their last day: lapse, original or grace.")
     ] = "lapse",
-    reversal_grace_days: Annotated[int, typer.Option(help="Days of validity with --reversal grace.")] = 0,
+    reversal_grace_days: Annotated[int, typer.Option(help="Days of validity with --reversal-after-expiry grace.")] = 0,
     transfer_grace_days: Annotated[
         int | None, typer.Option(help="Days until a transfer with one half is listed.")
     ] = None,
@@ -76,7 +76,7 @@ def set_programme_terms(
         "expiry": {"rule": expiry, "round_to_end_of": round_to_end_of, **period},
         "existing_lots": existing_lots,
         "points_to_currency": None if ratio is None and currency is None else {"ratio": ratio, "currency": currency},
-        "reversal_after_expiry": {"policy": reversal, "grace_days": reversal_grace_days},
+        "reversal_after_expiry": {"policy": reversal_after_expiry, "grace_days": reversal_grace_days},
         "transfer_grace_days": transfer_grace_days,
     }
 

@@ -218,27 +218,27 @@ def disable_endpoint(endpoint_id: EndpointArgument, data: DataOption = None, as_
 
 
 @endpoints.command("rotate")
-def rotate_secret(
-    endpoint_id: EndpointArgument,
-    settle: Annotated[bool, typer.Option("--settle", help="End the rotation: sign by the newest secret only.")] = False,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Add a second live secret, and print it. Both sign until `--settle`, so the receiver can change over."""
+def rotate_secret(endpoint_id: EndpointArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Add a second live secret, and print it. Enter it at the receiver, then run `loyalty endpoint settle`."""
 
-    async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> str | None:
-        if not settle:
-            return await store.rotate_secret(connection, environment.master_key, endpoint)
-        await store.settle_secret(connection, environment.master_key, endpoint)
-        return None
+    async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> str:
+        return await store.rotate_secret(connection, environment.master_key, endpoint)
 
     secret = _with_endpoint(data, endpoint_id, work, change="rotate")
-    if secret is None:
-        done = f"Messages to {endpoint_id} are signed by the newest secret only."
-        show_result({"endpoint_id": endpoint_id, "live_secrets": 1}, done, as_json=as_json)
-        return
-    done = f"Messages are signed by this secret too. Enter it at the receiver, then use --settle.\n  secret  {secret}"
+    done = f"Messages are signed by this secret too, until `loyalty endpoint settle`.\n  secret  {secret}"
     show_result({"endpoint_id": endpoint_id, "secret": secret}, done, as_json=as_json)
+
+
+@endpoints.command("settle")
+def settle_secret(endpoint_id: EndpointArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """End a rotation: only the newest secret stays live."""
+
+    async def work(environment: Environment, connection: Connection, endpoint: Endpoint) -> None:
+        await store.settle_secret(connection, environment.master_key, endpoint)
+
+    _with_endpoint(data, endpoint_id, work, change="settle")
+    done = f"Messages to {endpoint_id} are signed by the newest secret only."
+    show_result({"endpoint_id": endpoint_id, "live_secrets": 1}, done, as_json=as_json)
 
 
 @endpoints.command("credentials")

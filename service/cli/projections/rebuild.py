@@ -65,7 +65,7 @@ def rebuild_projections(
         list[str] | None, typer.Option(help="Rebuild only this projection. Can be repeated.", show_default=False)
     ] = None,
     source: Annotated[
-        Source, typer.Option("--from", help="ledger: derive facts and rows; facts: rows only.")
+        Source, typer.Option("--basis", help="ledger: derive facts and rows; facts: rows only.")
     ] = "ledger",
     ledger: Annotated[str | None, typer.Option(help="Rebuild only this ledger.", show_default=False)] = None,
     subject: Annotated[

@@ -117,7 +117,8 @@ def test_what_is_attested_is_verified_by_replay(acme: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    "scope", [(), ("--attest",), ("--customer", "capillary:150956:87884897"), ("--from", "1", "--to", "1")]
+    "scope",
+    [(), ("--attest",), ("--customer", "capillary:150956:87884897"), ("--first-position", "1", "--last-position", "1")],
 )
 def test_a_bundle_is_verified_alone_with_the_key_and_the_checkpoint_that_were_handed_over(
     acme: Ledger, tmp_path: Path, scope: tuple[str, ...]
@@ -142,10 +143,14 @@ def test_a_bundle_is_refused_in_one_line_and_leaves_no_file(acme: Ledger, tmp_pa
     output = ("--output", str(tmp_path / "acme.tar"))
     place = ("--ledger", "acme", *output, *acme.place)
 
-    assert "positions must be within 1 to" in refusal("audit", "bundle", "--from", "1", "--to", "99", *place)
+    assert "positions must be within 1 to" in refusal(
+        "audit", "bundle", "--first-position", "1", "--last-position", "99", *place
+    )
     assert refusal("audit", "bundle", "--customer", "capillary:1:nobody", *place)
-    assert loyalty("audit", "bundle", "--from", "1", *place).code == 2
-    assert loyalty("audit", "bundle", "--customer", "x", "--from", "1", "--to", "1", *place).code == 2
+    assert loyalty("audit", "bundle", "--first-position", "1", *place).code == 2
+    assert (
+        loyalty("audit", "bundle", "--customer", "x", "--first-position", "1", "--last-position", "1", *place).code == 2
+    )
     assert list(tmp_path.iterdir()) == []
 
 

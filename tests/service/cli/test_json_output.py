@@ -39,6 +39,7 @@ WORKS = (
     ("endpoint replay", "{endpoint_id}", "--after=0"),
     ("endpoint attempts", "{endpoint_id}"),
     ("endpoint rotate", "{endpoint_id}"),
+    ("endpoint settle", "{endpoint_id}"),
     ("endpoint disable", "{endpoint_id}"),
     ("endpoint enable", "{endpoint_id}"),
     ("endpoint delete", "{endpoint_id}", "--yes"),
@@ -102,7 +103,7 @@ REFUSED = {  # what a command says no to, before or after it has looked at the d
     "seal retire": ("00000000", "--ledger=json"),
     "log withdraw": ("none", "--ledger=json"),
     "restore": ("/nowhere",),
-    "move": ("json", "--to=postgresql://x@127.0.0.1:1/x", "--url=https://other.example"),
+    "move": ("json", "--to-database=postgresql://x@127.0.0.1:1/x", "--to-url=https://other.example"),
     "spread": (),
 }
 

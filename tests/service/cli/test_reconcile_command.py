@@ -72,7 +72,7 @@ def test_the_summary_ends_with_1_where_what_is_named_is_open(office: Office) -> 
         ("--at", "yesterday"),
         ("--at", "2026-01-01T00:00:00"),
         ("--statement", "-", "--columns", "account"),
-        ("--statement", "-", "--zone", "Mars/Olympus"),
+        ("--statement", "-", "--time-zone", "Mars/Olympus"),
         ("--fail-on", "statement"),
     ],
 )

@@ -51,7 +51,7 @@ class BadgeRow(Badge, kw_only=True):
 
 
 class BadgeLimitRow(NamedTuple):
-    """Limits of badges."""
+    """Badges of customers: earnings, counts and limits."""
 
     ordinal: int
     level: Annotated[str | None, "whose earnings are counted: BADGE for all customers, CUSTOMER for this one"]
@@ -110,5 +110,4 @@ BADGES = Projection(
     on={BadgeEarned: earn},
     rows=badge_rows,
     tables=(BADGES_TABLE, BADGE_EARNINGS_TABLE, BADGE_LIMITS_TABLE),
-    path="badges",
 )

@@ -56,7 +56,7 @@ class BillItemRow(NamedTuple):
 
 
 class BillMetadataRow(NamedTuple):
-    """Further values of bills."""
+    """Bills, returns, orders and transactions: number, amount, currency, discount, store."""
 
     name: Identifier
     value: Annotated[str, "as the merchant wrote it; several values are separated by commas"]
@@ -120,5 +120,4 @@ BILLS = Projection(
     on={BillAdded: add, BillUpdated: update},
     rows=bill_rows,
     tables=(BILLS_TABLE, BILL_ITEMS_TABLE, BILL_METADATA_TABLE),
-    path="bills",
 )

@@ -8,12 +8,12 @@ from typing import Annotated
 
 from ledger.facts import Occurrence
 from ledger.facts.cards import CardUpdated
-from projections.definition import Projection, Rows, State
-from projections.tables import Position, Table, row_from
+from projections.definition import Projection, State, state_as_row
+from projections.tables import Position, Table
 
 
 class Card(State):
-    """Loyalty cards."""
+    """Loyalty cards and their status."""
 
     status: str | None = None
     previous_status: str | None = None
@@ -45,18 +45,13 @@ def update(card: Card, fact: CardUpdated, occurrence: Occurrence) -> None:
     card.last_position = max(card.last_position, occurrence.position)
 
 
-def card_rows(_subject: str, card: Card) -> Rows:
-    return {"cards": [row_from(card, Card)]}
-
-
 CARDS = Projection(
     name="cards",
     version=2,
     subject="card",
     start=Card,
     on={CardUpdated: update},
-    rows=card_rows,
+    rows=state_as_row(CARDS_TABLE),
     tables=(CARDS_TABLE,),
-    path="cards",
     customers=(),
 )

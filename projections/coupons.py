@@ -131,7 +131,7 @@ class Coupon(State):
 
 
 class CouponRow(Coupon, kw_only=True):
-    """Coupons, as last reported."""
+    """Coupons and gift vouchers: series, holder, validity, limits, kind of issue, redemptions left."""
 
     status: Annotated[str, "issued, partly_redeemed, redeemed; answers add expired"]
     valid_until: datetime | None
@@ -274,5 +274,4 @@ COUPONS = Projection(
     rows=coupon_rows,
     tables=(COUPONS_TABLE,),
     match_aliases=match_coupons,
-    path="coupons",
 )

@@ -52,7 +52,7 @@ class Customer(State):
 
 
 class CustomerRow(Customer, kw_only=True):
-    """Customers: status, merges and erasure; no personal values."""
+    """Customers: status, enrolment, merges, subscriptions and erasure. No personal values."""
 
     subscriptions: Annotated[list[str], "'channel status', with the purpose if there is one: 'SMS BULK SUBSCRIBED'"]
     incomplete: Annotated[bool, "no joining was recorded"]
@@ -181,4 +181,5 @@ CUSTOMERS = Projection(
     rows=customer_rows,
     tables=(CUSTOMERS_TABLE,),
     customers=("subject", "merged_into"),
+    is_served=False,
 )

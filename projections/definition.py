@@ -15,7 +15,7 @@ from ledger.errors import Unfoldable
 from ledger.facts import Fact, Occurrence, RecordedFact, kind_of
 from ledger.failures import describe_failure
 from projections.programme_terms import NO_TERMS, Terms
-from projections.tables import Row, Table
+from projections.tables import Row, Table, row_from
 
 
 class State(msgspec.Struct):
@@ -30,6 +30,7 @@ Rule = Callable[[Any, Any, Occurrence], None]  # (state, fact, occurrence)
 MergeRule = Callable[[Any], tuple[str, str]]  # fact -> the two subjects that become one
 AliasPairs = Callable[[Iterable[Any]], Iterable[tuple[str, str]]]  # -> pairs (alias, subject)
 Rows = Mapping[str, Iterable[Row]]  # by table, in the order of the table's columns
+RowsOf = Callable[[str, Any], Rows]  # (subject, state) -> rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,14 +42,19 @@ class Projection:
     subject: str  # the subject_kind of its facts
     start: type[State]
     on: Mapping[type[Fact], Rule]
-    rows: Callable[[str, Any], Rows]  # (subject, state) -> rows of all tables that are not append-only
+    rows: RowsOf  # rows of all tables that are not append-only
     tables: tuple[Table, ...]
-    take_rows: Callable[[str, Any], Rows] | None = None  # takes the new rows of append-only tables out of the state
+    take_rows: RowsOf | None = None  # takes the new rows of append-only tables out of the state
     merging_facts: Mapping[type[Fact], MergeRule] = field(default_factory=dict)  # see engine/groups.py
     match_aliases: AliasPairs | None = None  # see engine/groups.py
     attach_terms: Callable[[Any, Terms], None] | None = None  # attaches programme terms to a state
-    path: str | None = None  # serves GET /v1/<path>/{subject} from the first table, with the facts as history
+    is_served: bool = True  # GET /v1/<path>/{subject} answers the first table, with the facts as history
     customers: tuple[str, ...] = ("customer",)  # columns of the first table that hold a customer; indexed
+
+    @property
+    def path(self) -> str | None:
+        """Name of its subjects in URLs, such as "order-items". None if it is not served."""
+        return self.name.replace("_", "-") if self.is_served else None
 
     @property
     def grouped(self) -> bool:
@@ -122,6 +128,11 @@ def fold(
                 projection.name, kind_of(fact), describe_failure(error), occurrence.position, folded
             ) from error
     return state
+
+
+def state_as_row(table: Table) -> RowsOf:
+    """Return a function that makes one row of a state: its attributes with the names of the table's columns."""
+    return lambda _subject, state: {table.name: [row_from(state, table.row)]}
 
 
 def new_subject(projection: Projection, subject: str) -> FoldedSubject:

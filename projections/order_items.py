@@ -64,7 +64,7 @@ class OrderItem(State):
 
 
 class OrderItemRow(OrderItem, kw_only=True):
-    """Items of orders, with the points that they hold or are due back."""
+    """Items of orders paid in points: product, quantity, partner points, cash paid, refunds due, delivery."""
 
     hold: Annotated[str, "the state of the points paid: held, captured, released"]
     refund: Annotated[str, "the refund of the points: none, due, posted"]
@@ -164,5 +164,4 @@ ORDER_ITEMS = Projection(
     on={OrderItemFulfilled: fulfil, OrderItemFailed: fail, OrderItemCancelled: cancel, OrderItemRefunded: refund},
     rows=order_item_rows,
     tables=(ORDER_ITEMS_TABLE,),
-    path="order-items",
 )

@@ -56,7 +56,7 @@ class PartnerMembership(State):
 
 
 class PartnerMembershipRow(PartnerMembership, kw_only=True):
-    """Present memberships in partners' programmes."""
+    """Memberships in programmes of partners: links, tiers, ends."""
 
     status: Annotated[str, "linked, delinked; unknown if only a reminder was recorded"]
     linked_at: datetime | None
@@ -184,5 +184,4 @@ PARTNER_MEMBERSHIPS = Projection(
     on={PartnerLinked: link, PartnerUpdated: update, PartnerDelinked: delink, PartnerExpiryClaimed: compare_claim},
     rows=partner_membership_rows,
     tables=(PARTNER_MEMBERSHIPS_TABLE, PARTNER_HISTORY_TABLE),
-    path="partner-memberships",
 )

@@ -88,4 +88,5 @@ PERIODS = Projection(
     rows=period_rows,
     tables=(PERIODS_TABLE, TOTALS_TABLE),
     customers=(),
+    is_served=False,
 )

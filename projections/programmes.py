@@ -91,4 +91,5 @@ PROGRAMMES = Projection(
     rows=programme_rows,
     tables=(PROGRAMMES_TABLE,),
     customers=(),
+    is_served=False,
 )

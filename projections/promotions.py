@@ -88,7 +88,7 @@ class Promotion(State):
 
 
 class PromotionRow(Promotion, kw_only=True):
-    """Promotions of customers."""
+    """Promotions of customers: issues, earnings, redemptions, limits."""
 
     issued_count: Annotated[int, "the number of recorded issues that were not revoked"]
     earned_count: Annotated[int, "the number of recorded earnings that were not revoked"]
@@ -227,5 +227,4 @@ PROMOTIONS = Projection(
     },
     rows=promotion_rows,
     tables=(PROMOTIONS_TABLE, PROMOTION_ISSUALS_TABLE, PROMOTIONS_EARNED_TABLE, PROMOTION_LIMITS_TABLE),
-    path="promotions",
 )

@@ -31,7 +31,7 @@ class RedemptionRecord(State):
 
 
 class RedemptionRecordRow(RedemptionRecord, kw_only=True):
-    """The vendor's records of redemptions of coupons and promotions."""
+    """Records of the vendor about redeemed coupons and promotions, by its own id of the record."""
 
     record: Annotated[Identifier, "the vendor's id; a coupon and a promotion may share it"]
     status: Annotated[str, "created, updated, deleted"]
@@ -107,6 +107,5 @@ REDEMPTION_RECORDS = Projection(
     },
     rows=redemption_record_rows,
     tables=(REDEMPTION_RECORDS_TABLE,),
-    path="redemption-records",
     customers=(),
 )

@@ -19,9 +19,9 @@ from ledger.facts.requests import (
     RequestOpened,
     RequestRejected,
 )
-from projections.definition import Projection, Rows, State
+from projections.definition import Projection, State, state_as_row
 from projections.field_updates import update_customer, update_stated
-from projections.tables import Identifier, Position, PreviousOwners, Table, row_from
+from projections.tables import Identifier, Position, PreviousOwners, Table
 
 # Our status for each fact. Decisions outrank "pending" and "other" at any time.
 STATUSES: dict[type[RequestFact], str] = {
@@ -35,7 +35,7 @@ DECISIONS = frozenset({"approved", "rejected", "failed"})
 
 
 class Request(State):
-    """Requests that people decide at the vendor."""
+    """Requests that one person makes and another decides at the vendor, such as goodwill points."""
 
     customer: Identifier | None = None
     customer_ids: Annotated[list[str], "as the source writes them; not linked to customers"] = []
@@ -106,17 +106,12 @@ def _update_fields(request: Request, fact: RequestFact, occurrence: Occurrence) 
     request.last_position = max(request.last_position, occurrence.position)
 
 
-def request_rows(_subject: str, request: Request) -> Rows:
-    return {"requests": [row_from(request, Request)]}
-
-
 REQUESTS = Projection(
     name="requests",
     version=8,
     subject="request",
     start=Request,
     on=dict.fromkeys(STATUSES, change_status),
-    rows=request_rows,
+    rows=state_as_row(REQUESTS_TABLE),
     tables=(REQUESTS_TABLE,),
-    path="requests",
 )

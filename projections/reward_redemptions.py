@@ -55,7 +55,7 @@ class RewardRedemption(State):
 
 
 class RewardRedemptionRow(RewardRedemption, kw_only=True):
-    """Redemptions of rewards."""
+    """Rewards that customers requested, and what was issued for them: coupon, voucher or product."""
 
     refund_expected: Annotated[bool, "a redemption that paid for it is named; see /v1/reconciliation/rewards"]
     created_at: datetime | None
@@ -145,5 +145,4 @@ REWARD_REDEMPTIONS = Projection(
     },
     rows=reward_redemption_rows,
     tables=(REWARD_REDEMPTIONS_TABLE,),
-    path="reward-redemptions",
 )

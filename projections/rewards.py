@@ -121,7 +121,7 @@ class RewardTextRow(NamedTuple):
 
 
 class RewardPaymentModeRow(NamedTuple):
-    """Modes in which a reward may be paid."""
+    """The catalogue of rewards, as last reported: price, payment modes and conversion ratio, dates, tier."""
 
     mode: Identifier
     conversion_ratio: Annotated[Decimal | None, "worth of one point, if points pay a price in money"]
@@ -223,6 +223,5 @@ REWARDS = Projection(
     on={RewardCreated: create, RewardUpdated: publish, RewardClaimed: compare},
     rows=reward_rows,
     tables=(REWARDS_TABLE, REWARD_VERSIONS_TABLE, REWARD_TEXTS_TABLE, REWARD_PAYMENT_MODES_TABLE),
-    path="rewards",
     customers=(),
 )

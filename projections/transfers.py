@@ -49,7 +49,7 @@ class Transfer(State):
 
 
 class TransferRow(Transfer, kw_only=True):
-    """Transfers of points between holders."""
+    """Transfers of points between holders, with both halves."""
 
     status: Annotated[str, "initiated, completed; received-only if no sending was recorded"]
     points: Annotated[Decimal, "as sent; as received if only the receipt was recorded"]
@@ -180,6 +180,5 @@ TRANSFERS = Projection(
     on={TransferInitiated: initiate, TransferCompleted: receive},
     rows=transfer_rows,
     tables=(TRANSFERS_TABLE,),
-    path="transfers",
     customers=("sender", "receiver"),
 )

@@ -146,7 +146,7 @@ REMINDERS = Table(
 
 
 class RedemptionRow(NamedTuple):
-    """Redemptions of points, one row for each account that paid."""
+    """Points spent, one row for each account that paid: the value, the ratio, and points given back by a reversal."""
 
     account_id: Annotated[Identifier, "present account of the points"]
     redemption: Identifier

@@ -313,4 +313,5 @@ ACCOUNTS = Projection(
         HolderMerged: lambda fact: (fact.holder, fact.victim),
     },
     attach_terms=attach_terms,
+    is_served=False,
 )

@@ -47,7 +47,7 @@ class MilestoneGroup(State):
 
 
 class MilestoneGroupTargetRow(NamedTuple):
-    """Targets of groups of milestones."""
+    """Groups of targets with their rule: combination, aggregation, threshold, expression."""
 
     target: Identifier
     name: str | None
@@ -111,5 +111,4 @@ MILESTONE_GROUPS = Projection(
     on={MilestoneGroupAchieved: achieve, MilestoneGroupUnAchieved: unachieve},
     rows=milestone_group_rows,
     tables=(MILESTONE_GROUPS_TABLE, MILESTONE_GROUP_TARGETS_TABLE),
-    path="milestone-groups",
 )

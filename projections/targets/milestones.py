@@ -51,7 +51,7 @@ class Milestone(State):
 
 
 class MilestoneRow(Milestone, kw_only=True):
-    """Milestones of customers in a period."""
+    """Progress of customers towards targets in a period."""
 
     status: Annotated[str, "enrolled, running, achieved, completed; `achieved` shows the result of a completed one"]
 
@@ -172,5 +172,4 @@ MILESTONES = Projection(
     },
     rows=milestone_rows,
     tables=(MILESTONES_TABLE,),
-    path="milestones",
 )

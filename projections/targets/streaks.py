@@ -68,7 +68,7 @@ class Streak(State):
 
 
 class StreakRow(Streak, kw_only=True):
-    """Streaks of customers."""
+    """Streaks of customers: levels, values, periods."""
 
     status: Annotated[str, "enrolled, running, ended, unenrolled"]
     levels_achieved_count: Annotated[int, "the number of levels with a recorded achievement"]
@@ -207,5 +207,4 @@ STREAKS = Projection(
     },
     rows=streak_rows,
     tables=(STREAKS_TABLE, STREAK_LEVELS_TABLE),
-    path="streaks",
 )

@@ -212,5 +212,4 @@ TIERS = Projection(
     },
     rows=tier_rows,
     tables=(TIERS_TABLE, TIER_HISTORY_TABLE),
-    path="tiers",
 )

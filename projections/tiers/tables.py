@@ -36,7 +36,7 @@ class TierRow(NamedTuple):
 
 
 class TierStayRow(TierStay, kw_only=True):
-    """Intervals in which a membership was in a tier."""
+    """Tier memberships: the present tier, its end, a coming downgrade, an announced upgrade."""
 
     ordinal: int
 

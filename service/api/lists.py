@@ -8,6 +8,7 @@ from aiohttp import web
 
 from ledger.errors import RequestInvalid
 from ledger.vendors.fields import as_points
+from projections.tables import description_of
 from service.api.answers.accounts import Account, ListedLot, Promise, Redemption
 from service.api.answers.fields import FRESH, Total, page_of
 from service.api.answers.subjects import row_answer
@@ -50,37 +51,6 @@ OF_EVERY_LIST = (
     "each ledger. With `at`, `known_at` or `as_of_position` every subject is folded on the spot, in the order of ids: "
     "a page may have few items and still a `next`."
 )
-# The question that each list answers, in the words of the vendors' documents.
-ABOUT = {
-    "accounts": "Balances. Finds an account by customer and programme, by holder or group, or by the code "
-    "of a loyalty card; accounts in debt, with drift, or with points that lapse soon.",
-    "lots": "Points earned together, with what is left of them. Finds the points that a bill or a promotion earned.",
-    "promises": "Promised points before they are due: the amount, the day or the trigger of the conversion, the bill.",
-    "redemptions": "Points spent, by redemption id, customer or bill: the value, the ratio, and whether a "
-    "reversal gave them back partly or fully.",
-    "customers": "Customers with their status, enrolment, merges, subscriptions and erasure.",
-    "coupons": "Coupons and gift vouchers by code, series, campaign, holder or status: validity, limits, "
-    "kind of issue, redemptions left.",
-    "order-items": "Items of orders paid in points: product, quantity, partner points, cash paid, points and "
-    "cash refund due, status. Finds items that are not yet fulfilled.",
-    "tiers": "Tier memberships: the tier, its end, a coming downgrade, an announced upgrade.",
-    "transfers": "Transfers of points between customers, with both halves.",
-    "rewards": "The catalogue of rewards: price, payment modes and conversion ratio, dates, tier.",
-    "reward-redemptions": "Rewards that customers requested, and what was issued for them: coupon, voucher, product; "
-    "dates, tier, quantity.",
-    "bills": "Bills, orders and transactions by number: amount, currency, discount, items, metadata.",
-    "badges": "Badges of customers: earnings, counts and limits.",
-    "streaks": "Streaks of customers: levels, values, periods.",
-    "milestones": "Progress of customers towards targets.",
-    "milestone-groups": "Groups of targets with their rule: combination, aggregation, threshold, expression.",
-    "promotions": "Promotions of customers: issues, earnings, redemptions, limits.",
-    "partner-memberships": "Memberships in programmes of partners: links, tiers, ends.",
-    "cards": "Loyalty cards and their status.",
-    "requests": "Requests that one person makes and another decides, such as goodwill points: status, "
-    "reason, time of the requested redemption.",
-    "redemption-records": "Records of Fabric about redeemed coupons and promotions, by the vendor's own id of the "
-    "record.",
-}
 
 
 def list_handler(row_list: RowList, parameters: dict[str, Parameter[Any]], sort: Parameter[str | None]) -> Any:
@@ -199,7 +169,7 @@ def _operation(row_list: RowList) -> Operation:
         answer=page_of(item_type(row_list), total=Total, **FRESH),
         media=FILES,
         summary=f"List the {things}",
-        description=f"{ABOUT[row_list.path]} {OF_EVERY_LIST}",
+        description=f"{description_of(row_list.table.row)} {OF_EVERY_LIST}",
     )
 
 

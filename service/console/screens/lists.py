@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
+from projections.tables import description_of
 from service.api.lists import ask_list, choose_order, encode_key, filter_parameter, parse_key
 from service.api.requests.open_query import open_query
 from service.console.admission import page
@@ -24,29 +25,6 @@ ROWS_PER_PAGE = 50
 ROWS_PER_FILE = 1_000
 BY_PATH: Mapping[str, RowList] = {one.path: one for one in LISTS}
 FILTERS = tuple(sorted({one.name for row_list in LISTS for one in row_list.filters}))
-SENTENCES = {
-    "accounts": "Balances, with the source's claims",
-    "lots": "Points earned together that lapse together",
-    "promises": "Points that become spendable on a day or on a trigger",
-    "redemptions": "Spent points, and the points given back",
-    "customers": "Customers, and their merges and erasures",
-    "coupons": "Coupons and gift vouchers: issued, redeemed, expired",
-    "order-items": "Items ordered with points: hold, delivery and refund",
-    "tiers": "Memberships in tiers, each with its history",
-    "transfers": "Points sent from one customer to another, with both halves",
-    "rewards": "The catalogue of rewards, with its versions",
-    "reward-redemptions": "Rewards that customers redeemed",
-    "bills": "Bills of customers",
-    "badges": "Badges that customers earned",
-    "streaks": "Streaks of customers",
-    "milestones": "Targets of customers",
-    "milestone-groups": "Groups of targets",
-    "promotions": "Promotions of customers",
-    "partner-memberships": "Links to partners' programmes",
-    "cards": "Cards of customers",
-    "requests": "Requests and approvals in the source's system",
-    "redemption-records": "Redemptions that the source recorded without points",
-}
 SORTED_COLUMNS = {"id": "id", "available": "available", "changed": "last_at"}  # by the name of the order
 # Views of a list with a filter, beside the lists themselves.
 VIEWS = (
@@ -64,7 +42,7 @@ INDEX_COLUMNS = (
 async def show_index(_request: web.Request) -> Page:
     """Return the names of all lists."""
     rows = [
-        {"title": column_title(one.table.name), "sentence": SENTENCES.get(one.path, ""), "href": list_href(one.path)}
+        {"title": column_title(one.table.name), "sentence": description_of(one.table.row), "href": list_href(one.path)}
         for one in LISTS
     ]
     views = [{"title": title, "sentence": text, "href": list_href(path, **of)} for title, path, of, text in VIEWS]
@@ -105,7 +83,7 @@ async def show_list(request: web.Request) -> Page:
         columns = [_sortable(column, row_list, order, request) for column in columns]
     table = PageTable(name, column_title(name), columns, found.items, _nothing(row_list, values), following)
     fields = [_field(one, request) for one in row_list.filters]
-    sentence = SENTENCES.get(row_list.path, "")
+    sentence = description_of(row_list.table.row)
     contents = {
         "fields": fields,
         "following": following,

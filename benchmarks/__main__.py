@@ -34,7 +34,7 @@ WIDTH = 120
 
 class Benchmark(NamedTuple):
     title: str
-    measure: Callable[..., Awaitable[list[Figure]]]  # (events, runs); of a rebuild also (source, workers)
+    measure: Callable[..., Awaitable[list[Figure]]]  # (events, runs), and options of its own
     events: int  # number of events by default
 
 
@@ -71,17 +71,19 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=RUNS, help=f"of each, taken alternately ({RUNS})")
     parser.add_argument("--basis", dest="source", choices=["ledger", "facts"], help="of a rebuild: only on this basis")
     parser.add_argument("--workers", type=int, default=2, help="of a rebuild (2)")
+    parser.add_argument("--message-db", type=Path, metavar="FOLDER", help="of an import: the peer's SQL (database/)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
 
+    options = {"rebuild": (chosen.source, chosen.workers), "import": (chosen.message_db,)}
     console = Console(width=WIDTH)
     console.print(" · ".join(f"{name} {value}" for name, value in figures.describe_machine().items()))
     measured: dict[str, list[Figure]] = {}
     for name in [chosen.benchmark] if chosen.benchmark else BENCHMARKS:
         benchmark = BENCHMARKS[name]
         with console.status(f"{benchmark.title} …"):
-            more = (chosen.source, chosen.workers) if name == "rebuild" else ()
+            more = options.get(name, ())
             events = chosen.events or benchmark.events
             measured[benchmark.title] = uvloop.run(_measure(benchmark, events, chosen.runs, *more))
         figures.print_figures(console, benchmark.title, measured[benchmark.title])

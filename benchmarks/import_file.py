@@ -1,6 +1,7 @@
 """Import in blocks: by one process, by workers and by two commands. The limit is COPY of the same bytes.
 
-The peer appends small events in batches. It authenticates, redacts, hashes and encrypts nothing.
+The peers append small events, the same bodies, or transfers, in batches of 1,000. They authenticate, redact, hash and
+encrypt nothing.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
 
 import uvloop
 
@@ -28,6 +30,7 @@ from benchmarks.figures import Figure
 from benchmarks.peer import append_by_peer
 from benchmarks.processes import CpuTime
 from benchmarks.servers import MASTER_KEY
+from benchmarks.sql_peers import append_by_message_db, transfer_by_double_entry, without_repeats
 from ledger.database import Connection
 from ledger.gc_tuning import freeze_loaded_objects
 from ledger.privacy.vault import Vault
@@ -49,8 +52,8 @@ KEYS = "ALTER TABLE bare ADD PRIMARY KEY (ledger_id, position), ADD UNIQUE (ledg
 Lines = dict[str, list[DeliveryLine]]
 
 
-async def import_history(events: int, runs: int) -> list[Figure]:
-    """Import deliveries as `loyalty import` does, and COPY the same bodies."""
+async def import_history(events: int, runs: int, message_db: Path | None = None) -> list[Figure]:
+    """Import deliveries as `loyalty import` does, and COPY the same bodies. `message_db` is the folder of its SQL."""
     measured: dict[str, list[float]] = {
         "COPY without an index": [],
         "COPY with the same two keys": [],
@@ -58,12 +61,15 @@ async def import_history(events: int, runs: int) -> list[Figure]:
         f"import by {PROCESSES} workers": [],
         f"import by {PROCESSES} commands at once": [],
         "peer: eventsourcing, saved in batches": [],
+        "peer: double entry, a transfer for each": [],
+        **({"peer: message-db, the same bodies": []} if message_db else {}),
     }
     spent = defaultdict[str, list[tuple[float, float]]](list)  # with the start of the workers
     freeze_loaded_objects()  # as `loyalty import` does
     async with open_database() as database:
         for run in range(runs):
             lines = lines_of(events, run + 1)
+            bodies = without_repeats(build_history(events, run + 1))
             one, workers, several = [
                 await create_bench_ledger(database, f"{name}-{run}") for name in ("one", "workers", "several")
             ]
@@ -74,7 +80,10 @@ async def import_history(events: int, runs: int) -> list[Figure]:
                 partial(_import_by_workers, database, lines, workers),
                 partial(_import_by_several, database, events, run, several),
                 partial(asyncio.to_thread, append_by_peer, database.dsn, events),
+                partial(transfer_by_double_entry, database.dsn, bodies),
             ]
+            if message_db:
+                works.append(partial(append_by_message_db, database.dsn, bodies, message_db))
             for name, work in zip(measured, works, strict=True):
                 with CpuTime(postgres=postgres_pid(database)) as cpu:
                     measured[name].append(await work())

@@ -14,6 +14,7 @@ from benchmarks import (
     console_pages,
     disk,
     figures,
+    growth,
     hostile,
     import_file,
     interpret,
@@ -46,6 +47,7 @@ BENCHMARKS = {
     "rebuild": Benchmark("rebuild", rebuild.measure_rebuild, 100_000),
     "seal": Benchmark("seal, and what it costs", seal.seal, 5_000),
     "disk": Benchmark("bytes on disk for each event", disk.disk, 20_000),
+    "growth": Benchmark("one ledger that grows, in ten steps", growth.growth, 100_000),
     "lag": Benchmark("lag, 1,000 deliveries a second over HTTP", latency.lag, 10_000),
     "outgoing": Benchmark("facts to one endpoint, and their delay", outgoing.outgoing, 10_000),
     "reading": Benchmark(

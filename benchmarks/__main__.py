@@ -15,6 +15,7 @@ from benchmarks import (
     disk,
     figures,
     growth,
+    held,
     hostile,
     import_file,
     interpret,
@@ -57,6 +58,7 @@ BENCHMARKS = {
     "know": Benchmark("GET an account with 1,000 facts, 1 connection", as_of.query_as_of, 5_000),
     "finance": Benchmark("liability of a whole ledger", as_of.finance, 50_000),
     "hostile": Benchmark("Hooks of quiet ledgers under attack (--events: seconds a phase)", hostile.hostile, 60),
+    "held": Benchmark("Webhooks of one ledger while the lock of another is held", held.held, 2_000),
     "overload": Benchmark("Three times the deliveries that can be stored (--events: seconds)", hostile.overload, 20),
     "lists": Benchmark("reconciliation over many accounts (--events: accounts), 1 connection", lists.lists, 1_000_000),
     "console": Benchmark(

@@ -210,7 +210,7 @@ ALTERED: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "no beginning": lambda lines: lines[1:],
     "no export at all": lambda _lines: [b'{"eventName": "pointsIssued"}\n'],
     "no JSON": lambda lines: [lines[0], b"{,}\n", *lines[2:]],
-    "another format": lambda lines: [lines[0].replace(b"export/1", b"export/9"), *lines[1:]],
+    "another format": lambda lines: [lines[0].replace(b"export/2", b"export/9"), *lines[1:]],
 }
 
 

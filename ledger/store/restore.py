@@ -208,17 +208,23 @@ class LedgerRestore:
         """
         ledger_id, connection = self.ledger.ledger_id, self._connection
         is_unchanged = ledger_id == self._header.ledger_id and master_key.name == self._header.master_key
+        keys, lookups, erasures, accesses = [], [], [], []
+        for line in lines:
+            if isinstance(line, ExportedPersonKey):
+                wrapped = line.wrapped if is_unchanged else self._rewrapped(line, exporter_key, master_key)
+                keys.append((ledger_id, line.subject, line.key_id, wrapped))
+            elif isinstance(line, ExportedLookupHash):
+                lookups.append((ledger_id, line.blind, line.subject))
+            elif isinstance(line, ExportedErasure):
+                erasures.append((ledger_id, line.erasure, line.subject, line.erased_at))
+            else:
+                accesses.append(line)
         async with connection.transaction():
-            for line in lines:
-                if isinstance(line, ExportedPersonKey):
-                    wrapped = line.wrapped if is_unchanged else self._rewrapped(line, exporter_key, master_key)
-                    await connection.execute(ADD_KEY, ledger_id, line.subject, line.key_id, wrapped)
-                elif isinstance(line, ExportedLookupHash) and is_unchanged:
-                    await connection.execute(ADD_LOOKUP_HASH, ledger_id, line.blind, line.subject)
-                elif isinstance(line, ExportedErasure):
-                    await connection.execute(ADD_ERASURE, ledger_id, line.erasure, line.subject, line.erased_at)
-                elif isinstance(line, ExportedAccess):
-                    await self._put_access(line)
+            await connection.executemany(ADD_KEY, keys)
+            await connection.executemany(ADD_LOOKUP_HASH, lookups if is_unchanged else ())
+            await connection.executemany(ADD_ERASURE, erasures)
+            for access in accesses:
+                await self._put_access(access)
 
     async def _put_access(self, line: ExportedAccess) -> None:
         """Add an entry to the access log, unless it is there.

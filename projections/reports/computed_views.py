@@ -184,7 +184,12 @@ SIGNS = {name: "-" if name in TAKING_MOVEMENTS else "" for name in MONTH_MOVEMEN
 MONTH_SUMS = ", ".join(
     f"{sign}sum(m.points) FILTER (WHERE m.movement = '{name}') AS {name}" for name, sign in SIGNS.items()
 )
-MONTH_FIGURES = ", ".join(f"coalesce(s.{name}, 0) AS {name}" for name in MONTH_MOVEMENTS)
+# Each month with movements is followed by months without, until the next one. No part is read twice: a distributed
+# PostgreSQL could not run the whole on the server of a ledger.
+MONTH_FIGURES = ", ".join(
+    f"CASE WHEN g.month = k.month THEN coalesce(k.{name}, 0) ELSE 0 END AS {name}"
+    for name in (*MONTH_MOVEMENTS, "change")
+)
 MONTHS_SHOWN = ", ".join(
     f"s.{column}" for column in MonthRow._fields if column not in ("opening", "closing", "value", "currency")
 )
@@ -196,32 +201,32 @@ LIABILITY_BY_MONTH = ComputedView(
         SELECT m.ledger_id, m.programme, m.unit, m.month, {MONTH_SUMS}, sum(m.points) AS change
           FROM ({MOVEMENT_ROWS}) m GROUP BY m.ledger_id, m.programme, m.unit, m.month
     ), spans AS (
-        SELECT ledger_id, programme, unit, min(month) AS first FROM sums GROUP BY ledger_id, programme, unit
+        SELECT s.*, lead(s.month) OVER (PARTITION BY s.ledger_id, s.programme, s.unit ORDER BY s.month) AS next_month
+          FROM sums s
     ), months AS (
-        SELECT k.ledger_id, k.programme, k.unit, g.month::date AS month
+        SELECT k.ledger_id, k.programme, k.unit, g.month::date AS month, {MONTH_FIGURES}
           FROM spans k
           LEFT JOIN programmes t ON t.ledger_id = k.ledger_id AND t.subject = k.programme AND now() >= t.effective_from
                                 AND (t.effective_until IS NULL OR now() < t.effective_until)
-          CROSS JOIN LATERAL generate_series(k.first::timestamp,
-                                             date_trunc('month', now() AT TIME ZONE coalesce(t.time_zone, 'UTC')),
-                                             interval '1 month') AS g (month)
+          CROSS JOIN LATERAL generate_series(
+               k.month::timestamp,
+               least(k.next_month - interval '1 month',
+                     date_trunc('month', now() AT TIME ZONE coalesce(t.time_zone, 'UTC'))),
+               interval '1 month') AS g (month)
     ), summed AS (
-        SELECT n.ledger_id, n.programme, n.unit, n.month, {MONTH_FIGURES}, coalesce(s.change, 0) AS change,
-               sum(coalesce(s.change, 0)) OVER (PARTITION BY n.ledger_id, n.programme, n.unit ORDER BY n.month)
-                   AS closing
-          FROM months n LEFT JOIN sums s ON s.ledger_id = n.ledger_id AND s.programme = n.programme AND s.unit = n.unit
-                                        AND s.month = n.month
+        SELECT n.*, sum(n.change) OVER (PARTITION BY n.ledger_id, n.programme, n.unit ORDER BY n.month) AS closing
+          FROM months n
     )
-    SELECT {MONTHS_SHOWN.replace("s.issued", "s.closing - s.change AS opening, s.issued")}, s.closing,
-           s.closing * v.points_to_currency AS value, v.currency
+    SELECT DISTINCT ON (s.ledger_id, s.programme, s.unit, s.month)
+           {MONTHS_SHOWN.replace("s.issued", "s.closing - s.change AS opening, s.issued")}, s.closing,
+           s.closing * t.points_to_currency AS value, t.currency
       FROM summed s
-      LEFT JOIN LATERAL (
-           SELECT t.points_to_currency, t.currency FROM programmes t
-            WHERE t.ledger_id = s.ledger_id AND t.subject = s.programme AND t.points_to_currency IS NOT NULL
-              AND t.effective_from < least(now(), (s.month + interval '1 month') AT TIME ZONE t.time_zone)
-              AND (t.effective_until IS NULL
-                   OR t.effective_until >= least(now(), (s.month + interval '1 month') AT TIME ZONE t.time_zone))
-            ORDER BY t.effective_from DESC LIMIT 1) v ON true
+      LEFT JOIN programmes t
+             ON t.ledger_id = s.ledger_id AND t.subject = s.programme AND t.points_to_currency IS NOT NULL
+            AND t.effective_from < least(now(), (s.month + interval '1 month') AT TIME ZONE t.time_zone)
+            AND (t.effective_until IS NULL
+                 OR t.effective_until >= least(now(), (s.month + interval '1 month') AT TIME ZONE t.time_zone))
+     ORDER BY s.ledger_id, s.programme, s.unit, s.month, t.effective_from DESC NULLS LAST
     """,  # noqa: S608 - our own text
     ("programme", "unit", "month"),
     MOVED_TABLES,

@@ -24,7 +24,7 @@ MAY_BORROW = {
     "ledger/transparency/public_logs.py": 1,
     "projections/engine/followed_generations.py": 3,
     "projections/rebuild/copy_facts.py": 2,
-    "projections/reports/computed_views.py": 8,
+    "projections/reports/computed_views.py": 7,
     "service/monitoring/outgoing_gauges.py": 3,
     "service/monitoring/position_gauges.py": 10,
     "service/outgoing/endpoints.py": 1,

@@ -17,7 +17,7 @@ from projections.engine.worker import catch_up
 from projections.rebuild import rebuild
 from projections.registry import PROJECTIONS
 from projections.reports.publish import publish_views
-from projections.reports.views import REPORT_VIEWS, TABLE_VIEWS
+from projections.reports.views import REPORT_VIEWS, TABLE_VIEWS, ReportView
 from tests.support.payloads import VAULT, delivery, issued, redeemed
 
 COLUMNS = """
@@ -175,3 +175,12 @@ async def test_new_columns_come_last_and_removed_ones_replace_the_view(connectio
     cards = [row["attname"] for row in found if row["relname"] == "cards"]
     assert badges[:3] == ["subject", "ledger_id", "customer"]
     assert cards == next(view.column_names for view in REPORT_VIEWS if view.name == "cards")
+
+
+@pytest.mark.parametrize("view", REPORT_VIEWS, ids=lambda view: view.name)
+def test_a_distributed_postgresql_can_run_a_view_on_the_server_of_the_ledger(view: ReportView) -> None:
+    parts = re.findall(r"(\w+) AS \(\s*SELECT", view.select)
+    readers = {part: len(re.findall(rf"(?:FROM|JOIN) {part}\b", view.select)) for part in parts}
+
+    assert all(count == 1 for count in readers.values()), "a part that is read twice is stored, and then joined"
+    assert not re.search(r"LATERAL \(\s*SELECT[^()]*(?:\([^()]*\)[^()]*)*LIMIT", view.select)

@@ -49,7 +49,8 @@ LOCK = "SELECT ledger.lock($1)"
 CLOSE = "SELECT ledger.close_moved($1, $2)"
 FORGET_KEYS = "DELETE FROM ledger.personal_keys WHERE ledger_id = $1 AND subject = $2"
 FORGET_LOOKUPS = "DELETE FROM ledger.personal_index WHERE ledger_id = $1 AND subject = $2"
-ALLOW_ERASURE = "SELECT set_config('app.erasing', $1, true)"
+QUOTE = "SELECT quote_literal($1::text)"
+ALLOW_ERASURE = "SET LOCAL app.erasing = {}"  # reaches the server of the ledger, as set_config does not
 
 ReportProgress = Callable[[int, int], None]  # (events copied, of all events)
 
@@ -159,10 +160,11 @@ class LedgerMove:
         """Delete the keys and look-ups of a person in the copy."""
         ledger_id = self._restore.ledger.ledger_id
         async with self._target.transaction():
-            await self._target.execute(ALLOW_ERASURE, f"{ledger_id} {subject}")
+            erased = await self._target.fetchval(QUOTE, f"{ledger_id} {subject}")
+            await self._target.execute(ALLOW_ERASURE.format(erased))
             await self._target.execute(FORGET_KEYS, ledger_id, subject)
             await self._target.execute(FORGET_LOOKUPS, ledger_id, subject)
-            await self._target.execute(ALLOW_ERASURE, "")
+            await self._target.execute(ALLOW_ERASURE.format("''"))
 
     async def _compare_rows(self) -> str:
         """Compare the rows of both at one position. Return their digest. Raises MoveFailed."""

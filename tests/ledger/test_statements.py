@@ -33,6 +33,7 @@ MAY_BORROW = {
 LOCK_OF_LEDGER = re.compile(r"advisory\w*\(1819239276|\bAPPENDS\b")
 COPIED_ROWS = re.compile(r"INSERT INTO ledger\.[^;]*?\bSELECT\b[^;]*?\bFROM ledger\.", re.DOTALL)
 VOLATILE_DEFAULT = re.compile(r"coalesce\([^()]*, (?:now|clock_timestamp)\(\)\)")
+SETTING_HERE = re.compile(r"set_config\('app\.")  # a trigger on another server does not see it
 VOLATILE_CASE = re.compile(
     r"UPDATE (?:ledger|outgoing)\.[^;]*?\bCASE\b[^;]*?\b(?:now|clock_timestamp)\(\)[^;]*?\bEND\b"
 )
@@ -87,6 +88,10 @@ def test_no_default_of_a_stored_value_is_volatile() -> None:
     assert found_in_program(VOLATILE_CASE) == {}
 
 
+def test_settings_that_triggers_read_reach_every_server() -> None:
+    assert found_in_program(SETTING_HERE) == {}
+
+
 @pytest.mark.parametrize(
     ("pattern", "text"),
     [
@@ -95,6 +100,7 @@ def test_no_default_of_a_stored_value_is_volatile() -> None:
         (COPIED_ROWS, "INSERT INTO ledger.access (n) SELECT max(n) + 1 FROM ledger.access"),
         (VOLATILE_DEFAULT, "UPDATE t SET revoked_at = coalesce(revoked_at, now())"),
         (VOLATILE_CASE, "UPDATE ledger.connections SET disabled_at = CASE WHEN $3 THEN least(disabled_at, now()) END"),
+        (SETTING_HERE, "SELECT set_config('app.erasing', $1, true)"),
         (LOCK_OF_LEDGER, "SELECT pg_advisory_xact_lock(1819239276, $1)"),
     ],
 )

@@ -32,11 +32,11 @@ READ_FEW = """
      WHERE {conditions}{range} ORDER BY {columns} LIMIT {limit}
 """
 END_OF_WALK = """
-    SELECT {columns} FROM {table} WHERE ledger_id = $1 AND {indexed}{range} ORDER BY {columns} OFFSET {walked} LIMIT 1
+    SELECT {columns} FROM {table} WHERE ledger_id = $1 AND ({indexed}){range} ORDER BY {columns} OFFSET {walked} LIMIT 1
 """
 WALK = """
     SELECT * FROM (
-        SELECT * FROM {table} WHERE ledger_id = $1 AND {indexed}{range} ORDER BY {columns} OFFSET 0) {table}
+        SELECT * FROM {table} WHERE ledger_id = $1 AND ({indexed}){range} ORDER BY {columns} OFFSET 0) {table}
      WHERE {conditions} ORDER BY {columns} LIMIT {limit}
 """
 END_OF_PARTS = "SELECT {key} FROM {walked}{range} ORDER BY {key} OFFSET {count} LIMIT 1"
@@ -206,7 +206,7 @@ async def _walk(
         arguments,
         indexed=arguments.fill(condition.indexed, value),
         range=read.range(arguments, end),
-        conditions=" AND ".join([arguments.fill(condition.rest, value), *map(arguments.any_of, others)]),
+        conditions=" AND ".join([f"({arguments.fill(condition.rest, value)})", *map(arguments.any_of, others)]),
         limit=read.limit,
     )
     return read.candidates(rows, end)

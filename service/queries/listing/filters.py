@@ -23,7 +23,7 @@ class RowCondition(NamedTuple):
 
     @property
     def whole(self) -> str:
-        return self.indexed if self.rest == "true" else f"({self.indexed} AND {self.rest})"
+        return self.indexed if self.rest == "true" else f"(({self.indexed}) AND ({self.rest}))"
 
 
 class PartsOfRows(NamedTuple):

@@ -16,6 +16,7 @@ from projections.queries.as_of import AsOf
 from projections.queries.validity_ends import TimeZones
 from service.queries.context import QueryContext
 from service.queries.listing import candidates
+from service.queries.listing import lists as lists_module
 from service.queries.listing.filters import Filter, ListOrder
 from service.queries.listing.list_catalogue import ACCOUNT_LIST, LISTS
 from service.queries.listing.lists import (
@@ -110,7 +111,8 @@ async def test_a_filtered_list_equals_a_scan_of_all_rows(dsn: str, monkeypatch: 
             zones = TimeZones(await read_terms(connection, acme.ledger.ledger_id))
             query = QueryContext(connection, acme.ledger, "key")
             compared = [one for row_list in LISTS async for one in compare_list(query, row_list, zones)]
-            monkeypatch.setattr(candidates, "FEW_ROWS", 5)
+            monkeypatch.setattr(lists_module, "CANDIDATES_PER_READ", 3)
+            monkeypatch.setattr(candidates, "FEW_ROWS", 2)
             monkeypatch.setattr(candidates, "WALKED_MAX", 20)
             walked = [one for row_list in LISTS async for one in compare_list(query, row_list, zones)]
             matched = [await compare_pairs(Lists(query, zones), row_list) for row_list in LISTS]

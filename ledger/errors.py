@@ -172,7 +172,7 @@ class PartFailed(Unavailable):
 
 
 class SchedulerUnreachable(Unavailable):
-    """The scheduler of the cluster does not answer; start it, and run `loyalty rebuild` again to resume."""
+    """The scheduler does not answer, or refuses the certificates; a new `loyalty rebuild` resumes the work."""
 
 
 class NoRebuildRuns(Unavailable):

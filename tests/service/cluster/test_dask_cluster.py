@@ -3,19 +3,22 @@
 import asyncio
 import json
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from ledger.database import Connection, connect
-from ledger.errors import WorkerRefused
+from ledger.errors import SchedulerUnreachable, WorkerRefused
 from ledger.store.registry import Ledger
 from projections.engine.digest import Digest
 from projections.rebuild import pipeline
 from projections.rebuild.pipeline import FillResult, fill_generation
+from service.cluster import dask_workers
 from service.cluster.dask_workers import open_cluster
 from tests.projections.rebuild.test_rebuild import digest_of, in_small_parts, new_generation
 from tests.service.cli.test_cli import ROOT, clean_environment
-from tests.service.cluster.conftest import Cluster
+from tests.service.cluster.conftest import Cluster, write_certificates
 
 __all__ = ["in_small_parts"]  # a fixture
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -73,6 +76,23 @@ async def test_workers_with_other_software_are_refused(
         await fill_on(cluster, schema)
 
     assert await connection.fetchval(COUNT_DONE.format(schema)) == 0
+
+
+async def test_certificates_of_another_authority_are_refused(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = await cluster.address()
+    write_certificates(tmp_path)
+    other = {"ca-file": "ca.pem", "client.cert": "cert.pem", "client.key": "key.pem"}
+    monkeypatch.setattr(dask_workers, "CONNECT_SECONDS_MAX", 3.0)
+
+    def connect_by_others() -> None:
+        config = {f"distributed.comm.tls.{name}": str(tmp_path / file) for name, file in other.items()}
+        with import_module("dask").config.set(config), open_cluster(address):
+            pass
+
+    with pytest.raises(SchedulerUnreachable):
+        await asyncio.to_thread(connect_by_others)
 
 
 async def test_the_command_rebuilds_by_a_cluster_and_promotes(projected: Projected, cluster: Cluster) -> None:

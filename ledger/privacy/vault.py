@@ -45,6 +45,8 @@ FIND = """
      ORDER BY subject LIMIT $4
 """
 
+Lookup = tuple[int, str, bytes]  # number of a delivery, subject, lookup hash
+
 
 class EncryptedPart(NamedTuple):
     """A part as it is stored.
@@ -69,13 +71,14 @@ class PersonKey(NamedTuple):
 
 class LedgerKeyCache:
     """Cached keys of one ledger's persons. `erasure_count` is the number of erasures taken into account; None: not read
-    yet. `stored_lookups` are subjects with a lookup hash that the database holds since that erasure.
+    yet. `stored_lookups` are hashes that the database holds, each followed by its subject, in bytes: garbage collection
+    would walk tuples.
     """
 
     def __init__(self) -> None:
         self.erasure_count: int | None = None
         self.keys: dict[str, PersonKey] = {}
-        self.stored_lookups: set[tuple[str, bytes]] = set()
+        self.stored_lookups: set[bytes] = set()
 
 
 class Vault:
@@ -95,18 +98,19 @@ class Vault:
         assert cache.erasure_count is not None
         return cache.erasure_count
 
-    def is_lookup_stored(self, ledger_id: int, subject: str, lookup_hash: bytes) -> bool:
-        """Return True if an append of this process stored a lookup hash. It need not be sent again."""
-        return (subject, lookup_hash) in self._cache_of(ledger_id).stored_lookups
+    def leave_out_stored(self, ledger_id: int, lookups: Iterable[Lookup]) -> list[Lookup]:
+        """Return the lookup hashes that no append of this process stored. The others need not be sent again."""
+        stored = self._cache_of(ledger_id).stored_lookups
+        return [(n, subject, found) for n, subject, found in lookups if found + subject.encode() not in stored]
 
-    def cache_stored_lookups(self, ledger_id: int, erasure_count: int, lookups: Collection[tuple[str, bytes]]) -> None:
-        """Remember subjects with lookup hashes that an append stored, unless an erasure came after that append."""
+    def cache_stored_lookups(self, ledger_id: int, erasure_count: int, lookups: Iterable[Lookup]) -> None:
+        """Remember lookup hashes that an append stored, unless an erasure came after that append."""
         cache = self._cache_of(ledger_id)
         if cache.erasure_count != erasure_count:
             return
-        if len(cache.stored_lookups) + len(lookups) > CACHED_LOOKUPS_MAX:
+        if len(cache.stored_lookups) > CACHED_LOOKUPS_MAX:
             cache.stored_lookups.clear()
-        cache.stored_lookups.update(lookups)
+        cache.stored_lookups.update(found + subject.encode() for _, subject, found in lookups)
 
     def clear_caches(self) -> None:
         """Drop all cached keys, to free memory. They are read again when needed."""

@@ -15,7 +15,7 @@ from ledger.database import CONNECTION_LOST, Connection
 from ledger.errors import LedgerBusy, LedgerMoved, LedgerUnavailable, LedgerUnknown
 from ledger.events import Delivery
 from ledger.intake.identify import KEY_BYTES
-from ledger.privacy.vault import EncryptedPart, Vault, commitment_of
+from ledger.privacy.vault import EncryptedPart, Lookup, Vault, commitment_of
 
 LEDGER_MOVED = "LM001"  # SQLSTATE of ledger.reject_moved
 APPEND = """
@@ -50,7 +50,7 @@ class AppendBatch(NamedTuple):
     deliveries: Sequence[Delivery]
     arguments: Sequence[object]
     erasure_count: int
-    lookups: Sequence[tuple[int, str, bytes]]
+    lookups: Sequence[Lookup]
 
 
 async def append(
@@ -91,11 +91,7 @@ async def append_batch(connection: Connection, vault: Vault, batch: AppendBatch)
         raise LedgerUnavailable(type(error).__name__) from None
     outcomes = iter([AppendResult(row["position"], row["outcome"]) for row in rows])
     results = [[next(outcomes) for _ in delivery.events] for delivery in deliveries]
-    stored = [
-        (subject, lookup_hash)
-        for n, subject, lookup_hash in batch.lookups
-        if any(result.outcome != "duplicate" for result in results[n - 1])
-    ]
+    stored = [lookup for lookup in batch.lookups if any(one.outcome != "duplicate" for one in results[lookup[0] - 1])]
     vault.cache_stored_lookups(ledger_id, batch.erasure_count, stored)
     return results
 
@@ -132,13 +128,13 @@ async def prepare_append(
     for n, part in encrypted:
         by_delivery.setdefault(n, []).append(part)
     events = [(n, event, by_delivery.get(n)) for n, delivery in enumerate(deliveries, 1) for event in delivery.events]
-    lookups = [
+    found = [
         (n, part.subject, lookup_hash)
         for n, parts in by_delivery.items()
         for part in parts
         for lookup_hash in part.lookup_hashes
-        if not vault.is_lookup_stored(ledger_id, part.subject, lookup_hash)
     ]
+    lookups = vault.leave_out_stored(ledger_id, found)
     arguments: list[object] = [
         ledger_id,
         [event.connection_id for _, event, _ in events],

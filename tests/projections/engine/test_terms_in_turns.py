@@ -1,5 +1,7 @@
 """New terms of a programme with many holders: they are folded again in turns, each in a short transaction."""
 
+from typing import Any
+
 import pytest
 
 from ledger.database import Connection
@@ -81,3 +83,28 @@ async def test_holders_are_folded_in_turns_until_none_waits(connection: Connecti
     live = await compute_digest(connection, ledger.ledger_id)
     report = await rebuild(dsn)
     assert (report.differing, live.untimed_left_out) == ({}, 0)
+
+
+@pytest.mark.usefixtures("waiting")
+async def test_each_turn_commits_and_a_crash_between_two_turns_loses_none(
+    connection: Connection, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = "SELECT count(*) FROM subjects WHERE parked IS NOT NULL"
+    seen = []
+
+    async def refold(*arguments: Any) -> None:
+        seen.append(await connection.fetchval(waiting))
+        if len(seen) == 2:
+            raise ConnectionResetError  # as if the process was killed
+        await refold_subjects(*arguments)
+
+    refold_subjects = retry.refold_subjects
+    monkeypatch.setattr(retry, "refold_subjects", refold)
+    with pytest.raises(ConnectionResetError):
+        await promotion.follow_changes(connection, ledger.ledger_id)
+    after_crash = await connection.fetchval(waiting)
+    await promotion.follow_changes(connection, ledger.ledger_id)
+
+    assert (seen, after_crash) == ([3, 2, 2, 1], 2)
+    assert await list_parked(connection, ledger.ledger_id, 10) == []
+    assert {row["expires_on"] for row in await connection.fetch(DAYS)} == {"2023-11-24"}

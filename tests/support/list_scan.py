@@ -27,8 +27,8 @@ from service.formatting import encode_json
 from service.queries.context import QueryContext
 from service.queries.listing.filters import Filter
 from service.queries.listing.list_catalogue import LISTS
-from service.queries.listing.lists import ListRequest, RowList, matches, read_all, resolve_references
-from service.queries.listing.past_lists import count_list_items, read_past
+from service.queries.listing.lists import ListRequest, RowList, matches, resolve_references
+from service.queries.listing.past_lists import count_list_items, read_all
 
 VALUES_PER_FILTER = 4
 DELIVERIES_PER_MEMBER = 17
@@ -103,7 +103,7 @@ def _most_useful(asked: list[tuple[Filter, Any]]) -> list[tuple[Filter, Any]]:
 
 
 async def _items(query: QueryContext, row_list: RowList, asked: ListRequest) -> AsyncIterator[dict[str, Any]]:
-    async for page in (read_all if asked.as_of is None else read_past)(query, row_list, asked):
+    async for page in read_all(query, row_list, asked):
         for item in page.items:
             yield item
 

@@ -6,7 +6,7 @@
 3. A page reads a bounded number of rows (candidates.py). It may have fewer items than its limit, and still a cursor.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -94,26 +94,14 @@ async def read_page(
         read_size = CANDIDATES_PER_READ  # few rows match
 
 
-async def count_items(query: QueryContext, row_list: RowList, asked: ListRequest) -> int:
-    """Count all items of a list. Filters that depend on the time are counted row by row."""
-    if all(one.exact for one in row_list.filters if one.name in asked.values):
-        conditions, arguments = conditions_of(row_list.filters, asked.values, query.ledger.ledger_id)
-        sql = f"SELECT count(*) FROM {row_list.table.name} WHERE ledger_id = $1 AND {conditions}"  # noqa: S608
-        [[total]] = await fetch_planned(query.connection, sql, *arguments)
-        return int(total)
-    return sum([len(page.items) async for page in read_all(query, row_list, asked)])
-
-
-async def read_all(
-    query: QueryContext, row_list: RowList, asked: ListRequest, after: Key | None = None
-) -> AsyncIterator[ListPage]:
-    """Yield all pages of a list."""
-    while True:
-        page = await read_page(query, row_list, asked, after, CANDIDATES_PER_READ)
-        yield page
-        if page.following is None:
-            return
-        after = page.following
+async def count_items(query: QueryContext, row_list: RowList, asked: ListRequest) -> int | None:
+    """Count all items of a list as of now by one statement. None if a filter depends on the time."""
+    if not all(one.exact for one in row_list.filters if one.name in asked.values):
+        return None
+    conditions, arguments = conditions_of(row_list.filters, asked.values, query.ledger.ledger_id)
+    sql = f"SELECT count(*) FROM {row_list.table.name} WHERE ledger_id = $1 AND {conditions}"  # noqa: S608
+    [[total]] = await fetch_planned(query.connection, sql, *arguments)
+    return int(total)
 
 
 def matches(row_list: RowList, item: Mapping[str, Any], values: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from projections.queries.policies_as_of import resolve_as_of
 from service.queries.context import QueryContext
 from service.queries.listing.filters import Key, ListOrder
 from service.queries.listing.lists import (
+    CANDIDATES_PER_READ,
     Json,
     ListPage,
     ListRequest,
@@ -73,12 +74,12 @@ async def read_list_page(
     return ListPage(items, (start, last))
 
 
-async def read_past(
-    query: QueryContext, row_list: RowList, asked: ListRequest, after: Key | None = None
-) -> AsyncIterator[ListPage]:
-    """Yield all pages of a list as of an earlier time."""
+async def read_all(query: QueryContext, row_list: RowList, asked: ListRequest) -> AsyncIterator[ListPage]:
+    """Yield all pages of a list, as of now or as of an earlier time."""
+    limit = CANDIDATES_PER_READ if asked.as_of is None else SUBJECTS_PER_READ
+    after = None
     while True:
-        page = await read_list_page(query, row_list, asked, after, SUBJECTS_PER_READ)
+        page = await read_list_page(query, row_list, asked, after, limit)
         yield page
         if page.following is None:
             return
@@ -86,10 +87,9 @@ async def read_past(
 
 
 async def count_list_items(query: QueryContext, row_list: RowList, asked: ListRequest) -> int:
-    """Count all items of a list, as of now or as of an earlier time."""
-    if asked.as_of is None:
-        return await count_items(query, row_list, asked)
-    return sum([len(page.items) async for page in read_past(query, row_list, asked)])
+    """Count all items of a list. As of an earlier time, or by a filter that depends on the time, row by row."""
+    count = await count_items(query, row_list, asked) if asked.as_of is None else None
+    return sum([len(page.items) async for page in read_all(query, row_list, asked)]) if count is None else count
 
 
 async def _subjects_from(query: QueryContext, row_list: RowList, as_of: AsOf, start: str) -> list[str]:

@@ -23,10 +23,9 @@ from service.queries.listing.lists import (
     ListRequest,
     RowList,
     matches,
-    read_all,
     resolve_references,
 )
-from service.queries.listing.past_lists import read_list_page, read_past
+from service.queries.listing.past_lists import read_all, read_list_page
 from service.settings import Settings
 from tests.support.client import TenantClient, serving
 from tests.support.list_scan import compare_list
@@ -68,8 +67,7 @@ class Lists:
         return ListRequest(resolved, order or row_list.orders[0], at, self.zones, as_of)
 
     async def all_items(self, row_list: RowList, asked: ListRequest) -> list[dict[str, Any]]:
-        read = read_all if asked.as_of is None else read_past
-        pages = [page async for page in read(self.query, row_list, asked)]
+        pages = [page async for page in read_all(self.query, row_list, asked)]
         return [item for page in pages for item in page.items]
 
     async def items_by_pages_of_two(self, row_list: RowList, asked: ListRequest) -> list[dict[str, Any]]:

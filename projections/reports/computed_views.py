@@ -96,6 +96,14 @@ def _case(column: str, values: Mapping[str, str]) -> str:
     return f"CASE {column} {whens} END"
 
 
+def _terms(name: str, *, of: str, at: str) -> str:
+    """Return the join with the terms of a row's programme that are in effect at a time."""
+    return (
+        f"programmes {name} ON {name}.ledger_id = {of}.ledger_id AND {name}.subject = {of}.programme "
+        f"AND {at} >= {name}.effective_from AND ({name}.effective_until IS NULL OR {at} < {name}.effective_until)"
+    )
+
+
 def _names(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
@@ -136,12 +144,8 @@ MOVEMENT_ROWS = f"""
       FROM moved m
       LEFT JOIN lots l ON l.ledger_id = m.ledger_id AND l.subject = m.subject AND l.lot_id = m.lot_id
                       AND NOT m.outside_lots
-      LEFT JOIN programmes t ON t.ledger_id = m.ledger_id AND t.subject = m.programme
-                            AND m.occurred_at >= t.effective_from
-                            AND (t.effective_until IS NULL OR m.occurred_at < t.effective_until)
-      LEFT JOIN programmes e ON e.ledger_id = m.ledger_id AND e.subject = m.programme
-                            AND l.earned_at >= e.effective_from
-                            AND (e.effective_until IS NULL OR l.earned_at < e.effective_until)
+      LEFT JOIN {_terms("t", of="m", at="m.occurred_at")}
+      LEFT JOIN {_terms("e", of="m", at="l.earned_at")}
 """  # noqa: S608 - names of our own classes
 MOVED_TABLES = ("statement", "lots", "accounts", "programmes")
 
@@ -206,8 +210,7 @@ LIABILITY_BY_MONTH = ComputedView(
     ), months AS (
         SELECT k.ledger_id, k.programme, k.unit, g.month::date AS month, {MONTH_FIGURES}
           FROM spans k
-          LEFT JOIN programmes t ON t.ledger_id = k.ledger_id AND t.subject = k.programme AND now() >= t.effective_from
-                                AND (t.effective_until IS NULL OR now() < t.effective_until)
+          LEFT JOIN {_terms("t", of="k", at="now()")}
           CROSS JOIN LATERAL generate_series(
                k.month::timestamp,
                least(k.next_month - interval '1 month',

@@ -83,31 +83,27 @@ def recorded_message(fact: FeedFact) -> Message:
 
 def retracted_messages(facts: Iterable[FeedFact], position: int, at: datetime) -> list[Message]:
     """Return the messages that the event at `position`, recorded at `at`, takes facts back."""
-    return [
-        Message(
-            FeedCursor(position),
-            f"{position}/{FACT_RETRACTED}/{fact.position}/{fact.ordinal}",
-            FACT_RETRACTED,
-            fact.path,
-            at,
-            sequence_of(position, RETRACTIONS, number),
-            fact.data(retracted_by=position),
-        )
-        for number, fact in enumerate(sorted(facts, key=lambda fact: fact[:2]), 1)
-    ]
+    return _messages_of_earlier(facts, position, at, FACT_RETRACTED, RETRACTIONS, retracted_by=position)
 
 
 def restored_messages(facts: Iterable[FeedFact], position: int, at: datetime) -> list[Message]:
     """Return the messages that the policy set at `position` lets facts of earlier events count."""
+    return _messages_of_earlier(facts, position, at, FACT_RECORDED, RESTORATIONS, restored_by=position)
+
+
+def _messages_of_earlier(
+    facts: Iterable[FeedFact], position: int, at: datetime, kind: str, series: int, **added: int
+) -> list[Message]:
+    """Return messages of the event at `position` about facts of earlier events, in the order of these."""
     return [
         Message(
             FeedCursor(position),
-            f"{position}/{FACT_RECORDED}/{fact.position}/{fact.ordinal}",
-            FACT_RECORDED,
+            f"{position}/{kind}/{fact.position}/{fact.ordinal}",
+            kind,
             fact.path,
             at,
-            sequence_of(position, RESTORATIONS, number),
-            fact.data(restored_by=position),
+            sequence_of(position, series, number),
+            fact.data(**added),
         )
         for number, fact in enumerate(sorted(facts, key=lambda fact: fact[:2]), 1)
     ]

@@ -92,31 +92,26 @@ def _tables(projection: Projection) -> dict[str, Any]:
 @cache
 def subject_answer(projection: Projection) -> Any:
     """Return the type of one subject with its further rows and its history."""
-    row = row_answer(projection.tables[0])
-    fields = {
-        **row_answer_fields(projection),
-        **_tables(projection),
-        "history": list[HistoryItem],
-        "truncated": NotRequired[Truncated],
-        "parked": NotRequired[Parked],
-        **FRESH,
-    }
-    return answer_type(f"{row.__name__.removesuffix(ROW_SUFFIX)}Details", fields)
+    return _details(projection, "Details", {"history": list[HistoryItem]}, FRESH)
 
 
 @cache
 def explanation_answer(projection: Projection) -> Any:
     """Return the type of an explanation of one subject."""
+    return _details(projection, "Explanation", {"steps": list[SubjectStep]}, STEPS)
+
+
+def _details(projection: Projection, suffix: str, facts: dict[str, Any], last: dict[str, Any]) -> Any:
     row = row_answer(projection.tables[0])
     fields = {
         **row_answer_fields(projection),
         **_tables(projection),
-        "steps": list[SubjectStep],
+        **facts,
         "truncated": NotRequired[Truncated],
         "parked": NotRequired[Parked],
-        **STEPS,
+        **last,
     }
-    return answer_type(f"{row.__name__.removesuffix(ROW_SUFFIX)}Explanation", fields)
+    return answer_type(f"{row.__name__.removesuffix(ROW_SUFFIX)}{suffix}", fields)
 
 
 def row_answer_fields(projection: Projection) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import json
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,16 @@ async def make_stream_endpoint(
     return await make_endpoint(connection, ledger, options.pop("url"), destinations=destinations(server), **options)
 
 
+@asynccontextmanager
+async def stream_with_endpoint(
+    connection: Connection, ledger: Ledger, folder: Path, **options: Any
+) -> AsyncIterator[tuple[NatsServer, endpoints.Endpoint]]:
+    """Run a server with a stream, and make an endpoint that sends to it."""
+    async with nats_server(folder) as server:
+        await server.make_stream()
+        yield server, await make_stream_endpoint(connection, ledger, server, **options)
+
+
 async def ids_of_facts(connection: Connection) -> list[str]:
     return [f"{row['position']}/{row['ordinal']}" for row in await connection.fetch(FACTS)]
 
@@ -44,9 +56,7 @@ async def test_every_fact_reaches_the_stream_once_as_a_structured_cloud_event(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path
 ) -> None:
     await record(connection, ledger, *history(8))
-    async with nats_server(tmp_path) as server:
-        await server.make_stream()
-        endpoint = await make_stream_endpoint(connection, ledger, server)
+    async with stream_with_endpoint(connection, ledger, tmp_path) as (server, endpoint):
         async with dispatching(dsn, destinations=destinations(server)):
             await until_delivered(connection, endpoint)
             await record(connection, ledger, issued("late", 99, 1, 7))
@@ -66,9 +76,7 @@ async def test_a_replay_within_the_window_of_duplicates_stores_nothing_twice(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path
 ) -> None:
     await record(connection, ledger, *history(6))
-    async with nats_server(tmp_path) as server:
-        await server.make_stream()
-        endpoint = await make_stream_endpoint(connection, ledger, server)
+    async with stream_with_endpoint(connection, ledger, tmp_path) as (server, endpoint):
         again = await make_stream_endpoint(connection, ledger, server)
         async with dispatching(dsn, destinations=destinations(server)):
             await until_delivered(connection, endpoint)
@@ -107,9 +115,7 @@ async def test_a_server_that_is_killed_again_and_again_gets_everything_in_order(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path
 ) -> None:
     await record(connection, ledger, *history(10))
-    async with nats_server(tmp_path) as server:
-        await server.make_stream()
-        endpoint = await make_stream_endpoint(connection, ledger, server, events_per_request=3)
+    async with stream_with_endpoint(connection, ledger, tmp_path, events_per_request=3) as (server, endpoint):
         async with dispatching(dsn, destinations=destinations(server)):
             await until_delivered(connection, endpoint)
             for kill in range(2):
@@ -136,9 +142,7 @@ async def test_a_sender_that_is_killed_loses_nothing(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path
 ) -> None:
     await record(connection, ledger, *history(24))
-    async with nats_server(tmp_path) as server:
-        await server.make_stream()
-        endpoint = await make_stream_endpoint(connection, ledger, server, events_per_request=1)
+    async with stream_with_endpoint(connection, ledger, tmp_path, events_per_request=1) as (server, endpoint):
         for count in (3, 12):
             process = await start_dispatcher(dsn, outgoing_servers=server.address)
             await until(lambda count=count: has_stored(server, count))  # type: ignore[misc]

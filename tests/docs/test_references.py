@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from projections.queries.fact_sentences import SENTENCES
 from tests.docs.markdown import DOCUMENTS, ROOT, anchors, codes, links, name_of, prose
 
 FOLDERS = ("ledger", "projections", "service", "migrations", "tests", "benchmarks", "verify", "scripts")
@@ -162,3 +163,13 @@ def test_docstrings_and_comments_name_files_that_exist() -> None:
     ]  # fmt: skip
 
     assert missing == []
+
+
+def test_the_guide_to_a_wrong_balance_names_the_file_of_every_rule_of_accounts() -> None:
+    guide = (ROOT / "docs" / "debugging-a-wrong-balance.md").read_text()
+    rows = re.findall(r"^\| `account\..*", guide, re.MULTILINE)
+
+    rules = {name for row in rows for name in re.findall(r"`(account\.\w+)`", row)}
+    files = {name for row in rows for name in re.findall(r"(\w+\.py)", row)} - {"programme_terms.py"}
+    assert rules == {name for name in [*SENTENCES, "account.earlier_report"] if name.startswith("account.")}
+    assert [name for name in files if not (ROOT / "projections" / "accounts" / name).exists()] == []

@@ -25,24 +25,27 @@ LOCK = "SELECT ledger.lock($1)"
 
 
 async def held(events: int, runs: int) -> list[Figure]:
-    """Deliver to one ledger at a pace: first while the other takes deliveries too, then while its lock is held."""
-    quiet, meanwhile = list[LoadResult](), list[LoadResult]()
+    """Deliver to one ledger at a pace: alone, while the other takes deliveries too, and while its lock is held."""
+    alone, beside, meanwhile = list[LoadResult](), list[LoadResult](), list[LoadResult]()
     async with open_database() as database:
         measured, busy = [await create_bench_ledger(database, name) for name in ("measured", "held")]
         with servers.run_server(servers.whole_service, database.dsn, database.folder, True) as (port, _):
             for run in range(runs):
-                requests = requests_of(build_history(2 * events + WARM_UP, seed=run + 1), measured.inbound)
+                requests = requests_of(build_history(3 * events + WARM_UP, seed=run + 1), measured.inbound)
                 await _deliver(port, requests[:WARM_UP])
+                parts = [requests[WARM_UP + number * events :][:events] for number in range(3)]
+                alone.append(await _deliver(port, parts[0]))
                 async with _senders(port, busy):
-                    quiet.append(await _deliver(port, requests[WARM_UP : WARM_UP + events]))
+                    beside.append(await _deliver(port, parts[1]))
                     holder = await connect(database.dsn)
                     async with holder.transaction():
                         await holder.execute(LOCK, busy.ledger.ledger_id)
-                        meanwhile.append(await _deliver(port, requests[WARM_UP + events :]))
+                        meanwhile.append(await _deliver(port, parts[2]))
                     await holder.close()
     return [
-        _figure("the lock of no ledger is held", events, quiet),
-        _figure("the lock of the other ledger is held", events, meanwhile),
+        _figure("alone", events, alone),
+        _figure("beside a ledger that takes deliveries", events, beside),
+        _figure("beside a ledger whose lock is held", events, meanwhile),
     ]
 
 

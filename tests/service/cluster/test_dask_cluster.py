@@ -19,6 +19,7 @@ from service.cluster.dask_workers import open_cluster
 from tests.projections.rebuild.test_rebuild import digest_of, in_small_parts, new_generation
 from tests.service.cli.test_cli import ROOT, clean_environment
 from tests.service.cluster.conftest import Cluster, write_certificates
+from tests.support import citus
 
 __all__ = ["in_small_parts"]  # a fixture
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -39,6 +40,7 @@ async def fill_on(cluster: Cluster, schema: str) -> FillResult:
     return await asyncio.to_thread(fill)
 
 
+@citus.needs_one_server("the lock that stops the workers would be on other servers")
 async def test_a_cluster_fills_a_generation_with_the_live_rows_after_a_worker_was_killed_at_its_part(
     projected: Projected, cluster: Cluster, in_small_parts: None
 ) -> None:

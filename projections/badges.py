@@ -43,7 +43,7 @@ class Badge(State):
 
 
 class BadgeRow(Badge, kw_only=True):
-    """Badges of customers."""
+    """Badges of customers: earnings, counts and limits."""
 
     earned_count: int
     first_earned_at: datetime | None
@@ -51,7 +51,7 @@ class BadgeRow(Badge, kw_only=True):
 
 
 class BadgeLimitRow(NamedTuple):
-    """Badges of customers: earnings, counts and limits."""
+    """Limits of badges."""
 
     ordinal: int
     level: Annotated[str | None, "whose earnings are counted: BADGE for all customers, CUSTOMER for this one"]

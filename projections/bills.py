@@ -39,7 +39,7 @@ class Bill(State):
 
 
 class BillRow(Bill, kw_only=True):
-    """Bills and returns."""
+    """Bills, returns, orders and transactions by number: amount, currency, discount, store, items, metadata."""
 
     incomplete: Annotated[bool, "only updates were recorded"]
 
@@ -56,7 +56,7 @@ class BillItemRow(NamedTuple):
 
 
 class BillMetadataRow(NamedTuple):
-    """Bills, returns, orders and transactions: number, amount, currency, discount, store."""
+    """Further values of bills."""
 
     name: Identifier
     value: Annotated[str, "as the merchant wrote it; several values are separated by commas"]

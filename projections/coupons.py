@@ -131,7 +131,7 @@ class Coupon(State):
 
 
 class CouponRow(Coupon, kw_only=True):
-    """Coupons and gift vouchers: series, holder, validity, limits, kind of issue, redemptions left."""
+    """Coupons and gift vouchers: code, validity, end of the series, limits, kind of issue, redemptions left."""
 
     status: Annotated[str, "issued, partly_redeemed, redeemed; answers add expired"]
     valid_until: datetime | None

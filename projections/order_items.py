@@ -64,7 +64,7 @@ class OrderItem(State):
 
 
 class OrderItemRow(OrderItem, kw_only=True):
-    """Items of orders paid in points: product, quantity, partner points, cash paid, refunds due, delivery."""
+    """Items of orders paid in points: product, quantity, partner points, cash paid, cash refund due, not fulfilled."""
 
     hold: Annotated[str, "the state of the points paid: held, captured, released"]
     refund: Annotated[str, "the refund of the points: none, due, posted"]

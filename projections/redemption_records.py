@@ -31,7 +31,7 @@ class RedemptionRecord(State):
 
 
 class RedemptionRecordRow(RedemptionRecord, kw_only=True):
-    """Records of the vendor about redeemed coupons and promotions, by its own id of the record."""
+    """Records of Fabric about redeemed coupons and promotions, by its own id of the record."""
 
     record: Annotated[Identifier, "the vendor's id; a coupon and a promotion may share it"]
     status: Annotated[str, "created, updated, deleted"]

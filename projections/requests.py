@@ -35,7 +35,7 @@ DECISIONS = frozenset({"approved", "rejected", "failed"})
 
 
 class Request(State):
-    """Requests that one person makes and another decides at the vendor, such as goodwill points."""
+    """Requests that one person makes and another decides: reason, time of the requested redemption."""
 
     customer: Identifier | None = None
     customer_ids: Annotated[list[str], "as the source writes them; not linked to customers"] = []

@@ -55,7 +55,7 @@ class RewardRedemption(State):
 
 
 class RewardRedemptionRow(RewardRedemption, kw_only=True):
-    """Rewards that customers requested, and what was issued for them: coupon, voucher or product."""
+    """Rewards that customers requested: dates, tier, quantity, and what was issued: coupon, voucher or product."""
 
     refund_expected: Annotated[bool, "a redemption that paid for it is named; see /v1/reconciliation/rewards"]
     created_at: datetime | None

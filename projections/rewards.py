@@ -67,7 +67,7 @@ class Reward(State):
 
 
 class RewardRow(NamedTuple):
-    """Rewards of the catalogue, as last reported."""
+    """The catalogue of rewards, as last reported: price, payment modes and conversion ratio, dates, tier."""
 
     name: Annotated[str | None, "in the first language published"]
     programme: str | None
@@ -121,7 +121,7 @@ class RewardTextRow(NamedTuple):
 
 
 class RewardPaymentModeRow(NamedTuple):
-    """The catalogue of rewards, as last reported: price, payment modes and conversion ratio, dates, tier."""
+    """Modes in which a reward may be paid."""
 
     mode: Identifier
     conversion_ratio: Annotated[Decimal | None, "worth of one point, if points pay a price in money"]

@@ -9,7 +9,7 @@ from projections.tables import Identifier, Position, Table, sort_key_of
 
 
 class AccountRow(NamedTuple):
-    """Accounts with the sums of their points, after the last fact."""
+    """Accounts with the sums of their points: by customer and programme, by holder, or by loyalty card."""
 
     account_id: Identifier
     holder: Annotated[Identifier, "present holder of the points: after a merge, the survivor"]
@@ -103,7 +103,7 @@ LOTS = Table(
 
 
 class PromiseRow(PendingPromise, kw_only=True):
-    """Promised points: still to come, converted or cancelled."""
+    """Promised points before they are due, converted or cancelled: the amount, the day or the trigger, the bill."""
 
     account_id: Identifier
 

@@ -24,7 +24,7 @@ from projections.tables import Identifier, Position, StateOnly, Table, row_from
 
 
 class MilestoneGroup(State):
-    """Groups of milestones."""
+    """Milestone groups: targets with their rule, such as combination, aggregation, threshold, expression."""
 
     customer: Identifier | None = None
     target_group: str | None = None
@@ -47,7 +47,7 @@ class MilestoneGroup(State):
 
 
 class MilestoneGroupTargetRow(NamedTuple):
-    """Groups of targets with their rule: combination, aggregation, threshold, expression."""
+    """Targets of groups of milestones."""
 
     target: Identifier
     name: str | None

@@ -9,7 +9,7 @@ from projections.tiers.state import Membership, TierStay, current_stay
 
 
 class TierRow(NamedTuple):
-    """Present tier of each membership."""
+    """Tier memberships: the present tier, its end, a coming downgrade, an announced upgrade."""
 
     customer: Identifier | None
     programme: Identifier | None
@@ -36,7 +36,7 @@ class TierRow(NamedTuple):
 
 
 class TierStayRow(TierStay, kw_only=True):
-    """Tier memberships: the present tier, its end, a coming downgrade, an announced upgrade."""
+    """Intervals in which a membership was in a tier."""
 
     ordinal: int
 

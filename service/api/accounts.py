@@ -150,7 +150,9 @@ async def explain_balance(request: web.Request) -> web.Response:
     """Explain the balance of an account.
 
     The steps are the lines of the statement. Each has its event, its fact, the rule that was applied, the postings and
-    the lots that it touched. Lapses up to the time of the query are the last steps.
+    the lots that it touched. Lapses up to the time of the query are the last steps. `fields` of a step has what the
+    vendor stated: the activity that a conversion of promised points refers to, the ratio at the time of the entry,
+    the customer that acted beside the holder.
     """
     async with open_query(request) as query:
         times = await parse_as_of(query, request)

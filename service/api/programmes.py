@@ -48,7 +48,7 @@ async def list_programmes(request: web.Request) -> web.Response:
 
 
 async def get_programme(request: web.Request) -> web.Response:
-    """Return a programme: its description by the vendor, and its terms.
+    """Return a programme, or a campaign of Voucherify: its description by the vendor, and its terms.
 
     `description` has the name, the default flag, the ratio and the tiers, as the latest event describes them. `terms`
     are those in effect at the time of the query, and `versions` are all.

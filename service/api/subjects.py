@@ -11,6 +11,7 @@ from aiohttp import web
 
 from projections.definition import Projection
 from projections.registry import PROJECTIONS
+from projections.tables import description_of
 from service.api.answers.subjects import explanation_answer, subject_answer
 from service.api.requests.admission import Operation, get
 from service.api.requests.explain_parameters import STEP_PAGE, parse_step_page
@@ -96,6 +97,7 @@ def _singular(projection: Projection) -> str:
 def _operations(projection: Projection, path: str) -> Iterator[Operation]:
     name = _singular(projection).replace("_", " ")
     article = "an" if name[0] in "aeiou" else "a"
+    about = description_of(projection.tables[0].row)
     yield get(
         f"/v1/{path}/{{id}}",
         subject_handler(projection),
@@ -103,7 +105,7 @@ def _operations(projection: Projection, path: str) -> Iterator[Operation]:
         tag=path,
         answer=subject_answer(projection),
         summary=f"Return {article} {name}",
-        description="The answer has the row as of the time of the query, and the facts that made it.",
+        description=f"{about} The answer has the row as of the time of the query, and the facts that made it.",
     )
     yield get(
         f"/v1/{path}/{{id}}/explanation",

@@ -14,6 +14,7 @@ from service.queries.points.redemptions import find_redemption
 async def get_redemption(request: web.Request) -> web.Response:
     """Return a redemption: its points, its value, its bill, and the points that were given back.
 
+    `reversal` states how much was reversed: none, partly or fully. `by_group` is true if a group redeemed the points.
     `parts` has one item for each account that paid. Notes are personal: if `has_notes` is true, the delivery of the
     event at `position` holds them.
     """

@@ -25,7 +25,7 @@ UNITS = """
 
 
 async def list_units(request: web.Request) -> web.Response:
-    """List the units of points.
+    """List the units of points, with the names of alternate currencies.
 
     `points` is the unit of ordinary points. Every other unit is the identifier of an alternate currency, with the name
     that the vendor reported.

@@ -25,6 +25,37 @@ function allOperations({ React }) {
   return { components: { operations: Operations } };
 }
 
+// The filter of Swagger UI knows the names of tags only. This one finds operations by words of their path, summary,
+// description and parameters. All words must occur.
+function filterByWords({ React }) {
+  const element = React.createElement;
+
+  function FilterContainer({ layoutSelectors, layoutActions }) {
+    const filter = layoutSelectors.currentFilter();
+    return element("div", { className: "wrapper" }, element("input", {
+      className: "operation-filter-input",
+      type: "search",
+      "aria-label": "Filter operations",
+      placeholder: "Filter by words, such as: cash refund due",
+      value: typeof filter === "string" && filter !== "true" ? filter : "",
+      onChange: (event) => layoutActions.updateFilter(event.target.value),
+    }));
+  }
+
+  function opsFilter(taggedOperations, phrase) {
+    const words = String(phrase).toLowerCase().split(/\s+/).filter((word) => word !== "");
+    function isFound(one) {
+      const text = `${one.get("path")} ${JSON.stringify(one.get("operation"))}`.toLowerCase();
+      return words.every((word) => text.includes(word));
+    }
+    return taggedOperations
+      .map((tagged) => tagged.set("operations", tagged.get("operations").filter(isFound)))
+      .filter((tagged) => tagged.get("operations").size > 0);
+  }
+
+  return { components: { FilterContainer }, fn: { opsFilter } };
+}
+
 SwaggerUIBundle({
   url: "/v1/openapi.json",
   dom_id: "#swagger-ui",
@@ -34,6 +65,6 @@ SwaggerUIBundle({
   docExpansion: "list",
   filter: true,
   persistAuthorization: false,
-  plugins: [allOperations],
+  plugins: [allOperations, filterByWords],
   validatorUrl: null,
 });

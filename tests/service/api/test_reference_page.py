@@ -63,3 +63,48 @@ async def test_an_opened_operation_shows_its_parameters_its_example_and_its_erro
         "bad-credentials", timeout=SHOWN_MS_MAX
     )
     assert watched.problems == []
+
+
+# Words of the questions of docs/questions.md, and the request that answers each.
+QUESTIONS = {
+    "redemption notes": "get_redemption",
+    "redemption reversed partly": "get_redemption",
+    "bill earned taken back": "get_bill_points",
+    "promotion points returned": "get_bill_points",
+    "promised points before due": "list_promises",
+    "activity conversion": "explain_balance",
+    "ratio at the time of the entry": "explain_balance",
+    "group members": "get_group",
+    "account by customer and programme": "list_accounts",
+    "account loyalty card": "list_accounts",
+    "programme name default ratio tiers": "get_programme",
+    "campaign": "get_programme",
+    "names alternate currencies": "list_units",
+    "coupons code series end limits issue": "list_coupons",
+    "redemptions left": "list_coupons",
+    "payment modes conversion ratio": "get_reward",
+    "reward dates tier quantity issued": "list_reward_redemptions",
+    "badge limits": "get_badge",
+    "promotion limits": "get_promotion",
+    "milestone groups rule": "list_milestone_groups",
+    "request reason time": "get_request",
+    "cash refund due": "list_order_items",
+    "partner points product quantity": "list_order_items",
+    "items not fulfilled": "list_order_items",
+    "order amount items metadata": "get_bill",
+    "fabric record": "list_redemption_records",
+}
+
+
+async def test_the_filter_finds_the_request_for_each_question_by_words_of_the_question(watched: Watched) -> None:
+    box = watched.page.get_by_label("Filter operations")
+    shown = watched.page.locator('.opblock:not([id^="operations-webhooks"])')
+    for question, operation in QUESTIONS.items():
+        await box.fill("no operation has these words")
+        await expect(shown).to_have_count(0, timeout=SHOWN_MS_MAX)
+        await box.fill(question)
+        await expect(watched.page.locator(f'.opblock[id$="-{operation}"]')).to_be_visible(timeout=SHOWN_MS_MAX)
+
+    await box.fill("")
+    await expect(watched.page.locator('.opblock[id$="-get_info"]')).to_be_visible(timeout=SHOWN_MS_MAX)
+    assert watched.problems == []

@@ -9,6 +9,7 @@ from ledger.database import (
     Connection,
     Pool,
     Session,
+    connect,
     enter_generation,
     has_several_servers,
     open_session,
@@ -62,6 +63,13 @@ class ConfinedTransaction(Transaction):  # type: ignore[misc]  # it comes withou
         await super().start()
         if is_outermost and self._session.several_servers and self._session.confined_to is not None:
             await self._session.execute(f"SET LOCAL app.ledger = '{int(self._session.confined_to)}'")
+
+
+async def open_confined(dsn: str, *, role: str, statement_seconds: float) -> ConfinedSession:
+    """Open one connection for batch work on the active generation. See `connect` for the arguments."""
+    session = await connect(dsn, role=role, statement_seconds=statement_seconds, connection_class=ConfinedSession)
+    assert isinstance(session, ConfinedSession)
+    return session
 
 
 async def open_pool(dsn: str, *, size: int, generation: int, role: str | None = None) -> Pool:

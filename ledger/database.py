@@ -237,6 +237,7 @@ async def connect(
     role: str | None = None,
     statement_seconds: float = STATEMENT_SECONDS_MAX,
     lock_seconds_max: float | None = None,
+    connection_class: type[Session] = Session,
 ) -> Session:
     """Open one connection for batch work, on the active generation or on the schema `search_path`.
 
@@ -250,7 +251,7 @@ async def connect(
     connection = await open_session(
         dsn,
         command_timeout=statement_seconds,
-        connection_class=Session,
+        connection_class=connection_class,
         server_settings=server_settings(
             role,
             statement_seconds,

@@ -23,7 +23,7 @@ LEAVES_PER_READ = 4 * TILE_WIDTH
 
 INSERT_TILES = """
     INSERT INTO ledger.tiles (ledger_id, level, number, hashes, root)
-    SELECT $1, * FROM unnest($2::smallint[], $3::bigint[], $4::bytea[], $5::bytea[])
+    SELECT $1::int, * FROM unnest($2::smallint[], $3::bigint[], $4::bytea[], $5::bytea[])
         ON CONFLICT DO NOTHING RETURNING number
 """
 FULL_TILE = "SELECT hashes, root FROM ledger.tiles WHERE ledger_id = $1 AND level = $2 AND number = $3"

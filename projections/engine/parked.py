@@ -24,10 +24,11 @@ WAITING_REASONS = (REBUILD_REASON, TERMS_REASON)  # nothing is wrong with the fa
 # A subject that is already parked keeps its reason, unless $6 is true.
 PARK = """
     INSERT INTO subjects (ledger_id, subject_kind, subject, untimed, parked, parked_position)
-    SELECT $1, $2, subject, false, $3, position FROM unnest($4::text[], $5::bigint[]) AS touched (subject, position)
+    SELECT $1::int, $2::text, subject, false, $3::text, position
+      FROM unnest($4::text[], $5::bigint[]) AS touched (subject, position)
     ON CONFLICT (ledger_id, subject_kind, subject) DO UPDATE
        SET parked = excluded.parked, parked_position = least(subjects.parked_position, excluded.parked_position)
-     WHERE subjects.parked IS NULL OR $6
+     WHERE subjects.parked IS NULL OR $6::boolean
 """
 READ_PARKED = """
     SELECT s.subject_kind, s.subject, s.parked AS reason, s.parked_position, f.kind AS fact, f.occurred_at, f.body

@@ -18,7 +18,7 @@ CREATE_WORK_ITEMS = """
         done boolean NOT NULL DEFAULT false, count bigint NOT NULL DEFAULT 0, PRIMARY KEY (stage, number))
 """
 INSERT_ITEMS = (
-    "INSERT INTO parts (stage, number, size, work) SELECT $1, * FROM unnest($2::int[], $3::bigint[], $4::text[])"
+    "INSERT INTO parts (stage, number, size, work) SELECT $1::text, * FROM unnest($2::int[], $3::bigint[], $4::text[])"
 )
 READ_TOTALS = """
     SELECT count(*) AS parts, coalesce(sum(size), 0)::bigint AS size, coalesce(sum(count), 0)::bigint AS count

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from ledger.background import KeptConnection, cancel_all, keep_connected
+from ledger.confined_sessions import ConfinedSession, open_confined
 from ledger.database import Connection, Session, connect
 from ledger.locks import DISPATCHER
 from ledger.privacy.encryption import MasterKey
@@ -59,7 +60,7 @@ class Dispatcher:
         self._watcher = KeptConnection(partial(connect, dsn, statement_seconds=STATEMENT_SECONDS_MAX))
         self._readers: asyncio.Queue[KeptConnection] = asyncio.Queue()
         for _ in range(READERS):
-            open_reader = partial(connect, dsn, role="loyalty_reader", statement_seconds=STATEMENT_SECONDS_MAX)
+            open_reader = partial(open_confined, dsn, role="loyalty_reader", statement_seconds=STATEMENT_SECONDS_MAX)
             self._readers.put_nowait(KeptConnection(open_reader))
 
     async def run(self) -> None:
@@ -150,7 +151,8 @@ class Dispatcher:
         kept = await self._readers.get()
         try:
             session = await kept.get()
-            await session.execute(f"SET app.ledger = '{int(ledger_id)}'")
+            assert isinstance(session, ConfinedSession)
+            await session.confine(ledger_id)
             yield session
         except BaseException:
             kept.drop()

@@ -24,7 +24,7 @@ MAY_BORROW = {
     "ledger/transparency/public_logs.py": 1,
     "projections/engine/followed_generations.py": 3,
     "projections/rebuild/copy_facts.py": 2,
-    "projections/reports/computed_views.py": 7,
+    "projections/reports/computed_views.py": 4,
     "service/monitoring/outgoing_gauges.py": 3,
     "service/monitoring/position_gauges.py": 10,
     "service/outgoing/endpoints.py": 1,
@@ -33,6 +33,8 @@ MAY_BORROW = {
 LOCK_OF_LEDGER = re.compile(r"advisory\w*\(1819239276|\bAPPENDS\b")
 COPIED_ROWS = re.compile(r"INSERT INTO ledger\.[^;]*?\bSELECT\b[^;]*?\bFROM ledger\.", re.DOTALL)
 VOLATILE_DEFAULT = re.compile(r"coalesce\([^()]*, (?:now|clock_timestamp)\(\)\)")
+UNTYPED = re.compile(r"INSERT INTO[^;]*?SELECT[^;]*?\$\d+(?![\d:])[^;]*?FROM unnest")  # another server cannot infer it
+CONFINED_HERE = re.compile(r"\bSET (?:LOCAL )?app\.ledger")  # with several servers, only SET LOCAL reaches them
 SETTING_HERE = re.compile(r"set_config\('app\.")  # a trigger on another server does not see it
 VOLATILE_CASE = re.compile(
     r"UPDATE (?:ledger|outgoing)\.[^;]*?\bCASE\b[^;]*?\b(?:now|clock_timestamp)\(\)[^;]*?\bEND\b"
@@ -88,8 +90,13 @@ def test_no_default_of_a_stored_value_is_volatile() -> None:
     assert found_in_program(VOLATILE_CASE) == {}
 
 
+def test_parameters_beside_unnested_arrays_have_types() -> None:
+    assert found_in_program(UNTYPED) == {}
+
+
 def test_settings_that_triggers_read_reach_every_server() -> None:
     assert found_in_program(SETTING_HERE) == {}
+    assert set(found_in_program(CONFINED_HERE)) == {"ledger/confined_sessions.py"}
 
 
 @pytest.mark.parametrize(
@@ -100,6 +107,7 @@ def test_settings_that_triggers_read_reach_every_server() -> None:
         (COPIED_ROWS, "INSERT INTO ledger.access (n) SELECT max(n) + 1 FROM ledger.access"),
         (VOLATILE_DEFAULT, "UPDATE t SET revoked_at = coalesce(revoked_at, now())"),
         (VOLATILE_CASE, "UPDATE ledger.connections SET disabled_at = CASE WHEN $3 THEN least(disabled_at, now()) END"),
+        (UNTYPED, "INSERT INTO subjects SELECT $1, subject FROM unnest($2::text[]) AS s (subject)"),
         (SETTING_HERE, "SELECT set_config('app.erasing', $1, true)"),
         (LOCK_OF_LEDGER, "SELECT pg_advisory_xact_lock(1819239276, $1)"),
     ],

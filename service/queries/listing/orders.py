@@ -16,6 +16,7 @@ from projections.order_items import ORDER_ITEMS
 from projections.queries.as_of import AsOf, load_known
 from projections.queries.policies_as_of import resolve_as_of
 from service.queries.context import QueryContext
+from service.queries.listing import candidates
 from service.queries.listing.filters import Key, conditions_of, equals, refers
 from service.queries.listing.lists import Json, ListPage
 from service.queries.subjects import fold_first_row
@@ -33,11 +34,17 @@ ZERO = Decimal(0)
 ORDERS = """
     WITH chosen AS (
         SELECT DISTINCT order_id FROM order_items
-         WHERE ledger_id = $1 AND {conditions} AND order_id > {after} ORDER BY order_id LIMIT {limit})
+         WHERE ledger_id = $1 AND {conditions} AND order_id > {after} AND ({end}::text IS NULL OR order_id <= {end})
+         ORDER BY order_id LIMIT {limit})
     SELECT order_id AS id, (array_agg(customer ORDER BY subject) FILTER (WHERE customer IS NOT NULL))[1] AS customer,
            sum(points_paid) AS points_paid, sum(refund_due) AS refund_due, count(*) AS item_count,
            array_agg(DISTINCT status ORDER BY status) AS statuses, max(last_position) AS last_position
       FROM order_items JOIN chosen USING (order_id) WHERE ledger_id = $1 GROUP BY order_id ORDER BY order_id
+"""
+# The end of a walk: two filters may have few orders in common.
+END_OF_WALK = """
+    SELECT order_id FROM order_items WHERE ledger_id = $1 AND {conditions} AND order_id > {after}
+     ORDER BY order_id OFFSET {walked} LIMIT 1
 """
 ORDER_COUNT = "SELECT count(DISTINCT order_id) FROM order_items WHERE ledger_id = $1 AND {conditions}"
 # Orders that an item names, named before it got another order, or named in a fact that was taken back.
@@ -63,14 +70,29 @@ ITEMS_OF_ORDERS = """
 
 
 async def read_orders(query: QueryContext, values: Mapping[str, Any], after: Key | None, limit: int) -> ListPage:
-    """Return up to `limit` orders after a key, as of now."""
+    """Return up to `limit` orders after a key, as of now.
+
+    With two filters, it looks at WALKED_MAX items of the first one, and may return fewer orders and a key.
+    """
     conditions, arguments = conditions_of(FILTERS, values, query.ledger.ledger_id)
     order = after[0] if after else ""
-    places = (f"${len(arguments) + 1}", f"${len(arguments) + 2}")
-    sql = ORDERS.format(conditions=conditions, after=places[0], limit=places[1])
-    rows = await fetch_planned(query.connection, sql, *arguments, order, limit + 1)
+    end = await _end_of_walk(query, values, order) if len(values) > 1 else None
+    after_place, limit_place, end_place = (f"${len(arguments) + number}" for number in (1, 2, 3))
+    sql = ORDERS.format(conditions=conditions, after=after_place, limit=limit_place, end=end_place)
+    rows = await fetch_planned(query.connection, sql, *arguments, order, limit + 1, end)
     items = [dict(row) for row in rows[:limit]]
-    return ListPage(items, (items[-1]["id"],) if len(rows) > limit else None)
+    if len(rows) > limit:
+        return ListPage(items, (items[-1]["id"],))
+    return ListPage(items, None if end is None else (end,))
+
+
+async def _end_of_walk(query: QueryContext, values: Mapping[str, Any], after: str) -> str | None:
+    """Return the order at which a read with several filters ends. None if the first filter has few more items."""
+    name = next(one.name for one in FILTERS if one.name in values)
+    conditions, arguments = conditions_of(FILTERS, {name: values[name]}, query.ledger.ledger_id)
+    sql = END_OF_WALK.format(conditions=conditions, after=f"${len(arguments) + 1}", walked=candidates.WALKED_MAX - 1)
+    rows = await fetch_planned(query.connection, sql, *arguments, after)
+    return str(rows[0]["order_id"]) if rows else None
 
 
 async def count_orders(query: QueryContext, values: Mapping[str, Any]) -> int:

@@ -5,6 +5,9 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
+from service.queries.listing import candidates
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import samples
 
@@ -60,6 +63,18 @@ async def test_a_filtered_list_of_orders_equals_a_scan_of_all_items(dsn: str) ->
         for name in ("status", "refund", "customer"):
             for value in sorted({item[name] for item in items if item[name]} | {"nothing"}):
                 assert await list_orders(acme, **{name: value}) == orders_of(items, **{name: value}), (name, value)
+
+
+async def test_two_filters_of_orders_are_walked_and_equal_a_scan(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "WALKED_MAX", 1)
+    async with serving(dsn, "acme") as [acme]:
+        await deliver_orders(acme)
+        items = (await acme.ask_now("/v1/order-items"))["items"]
+        pairs = {(item["status"], item["refund"]) for item in items} | {("fulfilled", "due"), ("failed", "none")}
+
+        for status, refund in sorted(pairs):
+            wanted = {"status": status, "refund": refund}
+            assert await list_orders(acme, **wanted) == orders_of(items, **wanted), wanted
 
 
 async def test_orders_as_of_an_earlier_time_equal_those_of_a_scan_of_that_time(dsn: str) -> None:

@@ -21,15 +21,15 @@ REBUILD_REASON = "another version of this software made its rows; they stay as t
 TERMS_REASON = "new terms of its programme are being applied; its figures are those before them"
 WAITING_REASONS = (REBUILD_REASON, TERMS_REASON)  # nothing is wrong with the fact
 
-# A subject that is already parked keeps its reason, unless $6 is true.
-PARK = """
+# With several servers, the part after ON CONFLICT may name no parameter. So there are two statements.
+PARK_ALWAYS = """
     INSERT INTO subjects (ledger_id, subject_kind, subject, untimed, parked, parked_position)
     SELECT $1::int, $2::text, subject, false, $3::text, position
       FROM unnest($4::text[], $5::bigint[]) AS touched (subject, position)
     ON CONFLICT (ledger_id, subject_kind, subject) DO UPDATE
        SET parked = excluded.parked, parked_position = least(subjects.parked_position, excluded.parked_position)
-     WHERE subjects.parked IS NULL OR $6::boolean
 """
+PARK = f"{PARK_ALWAYS} WHERE subjects.parked IS NULL"  # a parked subject keeps its reason
 READ_PARKED = """
     SELECT s.subject_kind, s.subject, s.parked AS reason, s.parked_position, f.kind AS fact, f.occurred_at, f.body
       FROM subjects s
@@ -70,7 +70,7 @@ async def park_for_rebuild(
         root = root_of.get(subject, subject)
         positions[root] = min(positions.get(root, position), position)
     columns = (list(positions), list(positions.values()))
-    await connection.execute(PARK, ledger_id, projection.subject, REBUILD_REASON, *columns, False)
+    await connection.execute(PARK, ledger_id, projection.subject, REBUILD_REASON, *columns)
 
 
 async def park_for_terms(
@@ -78,7 +78,7 @@ async def park_for_terms(
 ) -> None:
     """Park holders until they are folded with the terms that were set at a position. That finds any other reason."""
     columns = (subjects, [position] * len(subjects))
-    await connection.execute(PARK, ledger_id, subject_kind, TERMS_REASON, *columns, True)
+    await connection.execute(PARK_ALWAYS, ledger_id, subject_kind, TERMS_REASON, *columns)
 
 
 async def list_parked(

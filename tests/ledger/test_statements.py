@@ -34,6 +34,7 @@ LOCK_OF_LEDGER = re.compile(r"advisory\w*\(1819239276|\bAPPENDS\b")
 COPIED_ROWS = re.compile(r"INSERT INTO ledger\.[^;]*?\bSELECT\b[^;]*?\bFROM ledger\.", re.DOTALL)
 VOLATILE_DEFAULT = re.compile(r"coalesce\([^()]*, (?:now|clock_timestamp)\(\)\)")
 UNTYPED = re.compile(r"INSERT INTO[^;]*?SELECT[^;]*?\$\d+(?![\d:])[^;]*?FROM unnest")  # another server cannot infer it
+CONFLICT_WITH_PARAMETER = re.compile(r"FROM unnest[^;]*?ON CONFLICT[^;]*?\$\d")  # runs apart from the SELECT
 CONFINED_HERE = re.compile(r"\bSET (?:LOCAL )?app\.ledger")  # with several servers, only SET LOCAL reaches them
 SETTING_HERE = re.compile(r"set_config\('app\.")  # a trigger on another server does not see it
 VOLATILE_CASE = re.compile(
@@ -92,6 +93,7 @@ def test_no_default_of_a_stored_value_is_volatile() -> None:
 
 def test_parameters_beside_unnested_arrays_have_types() -> None:
     assert found_in_program(UNTYPED) == {}
+    assert found_in_program(CONFLICT_WITH_PARAMETER) == {}
 
 
 def test_settings_that_triggers_read_reach_every_server() -> None:
@@ -108,6 +110,7 @@ def test_settings_that_triggers_read_reach_every_server() -> None:
         (VOLATILE_DEFAULT, "UPDATE t SET revoked_at = coalesce(revoked_at, now())"),
         (VOLATILE_CASE, "UPDATE ledger.connections SET disabled_at = CASE WHEN $3 THEN least(disabled_at, now()) END"),
         (UNTYPED, "INSERT INTO subjects SELECT $1, subject FROM unnest($2::text[]) AS s (subject)"),
+        (CONFLICT_WITH_PARAMETER, "SELECT n FROM unnest($1) ON CONFLICT DO UPDATE SET a = 1 WHERE $2"),
         (SETTING_HERE, "SELECT set_config('app.erasing', $1, true)"),
         (LOCK_OF_LEDGER, "SELECT pg_advisory_xact_lock(1819239276, $1)"),
     ],

@@ -34,6 +34,14 @@ from service.environment import Environment, load_settings, open_environment, ru
 
 SUBJECTS_SHOWN_MAX = 20
 
+# The options that have a meaning beside these; any other would be ignored, so it is refused.
+OPTIONS_BESIDE = {
+    "join": {"workers"},
+    "plan": {"projection", "source", "ledger", "workers"},
+    "subject": {"ledger"},
+    "scheduler": {"projection", "source", "ledger", "compare", "promote", "expect", "force"},
+}
+
 ExpectOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -61,6 +69,7 @@ WorkersOption = Annotated[
 
 
 def rebuild_projections(
+    context: typer.Context,
     projection: Annotated[
         list[str] | None, typer.Option(help="Rebuild only this projection. Can be repeated.", show_default=False)
     ] = None,
@@ -94,9 +103,8 @@ def rebuild_projections(
     The service keeps running. Ends with 1 if a difference is unexpected; the new generation stays for `promote --force`
     or `drop`.
     """
+    _refuse_ignored_options(context)
     scope = RebuildScope(tuple(projection or ()), (ledger,) if ledger else ())
-    if scheduler is not None and (workers is not None or join):
-        raise typer.BadParameter("--scheduler excludes --workers and --join", param_hint="--scheduler")
     if join:
         join_running(workers, data, as_json=as_json)
         return
@@ -123,6 +131,21 @@ def rebuild_projections(
     _show_report(report, as_json=as_json)
     if report.refused or (not report.promoted and report.comparison and report.comparison.unexpected):
         raise typer.Exit(FINDINGS)
+
+
+def _refuse_ignored_options(context: typer.Context) -> None:
+    """Raise BadParameter if one option of the command line excludes another."""
+    names = {
+        param.name: param.opts[0]
+        for param in context.command.params
+        if param.name
+        and (place := context.get_parameter_source(param.name)) is not None
+        and place.name == "COMMANDLINE"
+    }
+    for one, beside in OPTIONS_BESIDE.items():
+        excluded = [name for other, name in names.items() if other not in {one, "data", "as_json", *beside}]
+        if one in names and excluded:
+            raise typer.BadParameter(f"{names[one]} excludes {', '.join(excluded)}", param_hint=names[one])
 
 
 def _run_rebuild(

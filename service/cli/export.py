@@ -154,7 +154,9 @@ def import_exported(
 
 def move(
     ledger: Annotated[str, typer.Argument(help="Name of the ledger.", show_default=False)],
-    to_database: Annotated[str, typer.Option(help="Address of the other database, as its owner.", show_default=False)],
+    to_database: Annotated[
+        str, typer.Option("--to", help="Address of the other database, as its owner.", show_default=False)
+    ],
     to_url: Annotated[str, typer.Option(help="URL of the other service, for redirects.", show_default=False)],
     to_key_file: Annotated[
         Path | None, typer.Option(help="File with the other master key. Default: the same as here.", dir_okay=False)

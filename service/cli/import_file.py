@@ -77,7 +77,9 @@ def import_file(
     ] = None,
     exporter_key_file: Annotated[
         Path | None,
-        typer.Option(help="With --exported: a file with the exporter's master key, if it differs from ours."),
+        typer.Option(
+            "--exporter-key", help="With --exported: a file with the exporter's master key, if it differs from ours."
+        ),
     ] = None,
     older: Annotated[
         Path | None,

@@ -159,7 +159,7 @@ def test_a_delivery_by_the_printed_url_is_answered_with_the_printed_key(served: 
 def test_an_exported_ledger_is_put_back_into_another_data_folder(served: Served, tmp_path: Path) -> None:
     served.import_file(SAMPLES["customerAdded.json"], served.connection())
     file, there = tmp_path / "acme.ndjson.zst", str(tmp_path / "there")
-    key = f"--exporter-key-file={served.folder}/master.key"
+    key = f"--exporter-key={served.folder}/master.key"
 
     assert loyalty("export", "--ledger=acme", f"--output={file}", "--with-keys", "--data", served.folder).code == 0
     assert "the keys are wrapped by" in refusal("import", f"--exported={file}", "--ledger=acme", "--data", there)

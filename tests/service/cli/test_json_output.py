@@ -103,7 +103,7 @@ REFUSED = {  # what a command says no to, before or after it has looked at the d
     "seal retire": ("00000000", "--ledger=json"),
     "log withdraw": ("none", "--ledger=json"),
     "restore": ("/nowhere",),
-    "move": ("json", "--to-database=postgresql://x@127.0.0.1:1/x", "--to-url=https://other.example"),
+    "move": ("json", "--to=postgresql://x@127.0.0.1:1/x", "--to-url=https://other.example"),
     "spread": (),
 }
 

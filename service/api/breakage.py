@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from ledger.errors import SubjectUnknown
 from service.api.answers.finance import BreakageAnswer
 from service.api.requests.admission import get
 from service.api.requests.open_query import open_query
@@ -41,4 +42,15 @@ MONTH = text("month", "A month that is over. Default: the last one.", pattern="^
 PROGRAMME = text("programme", "Only this programme.")
 UNIT = text("unit", "Only this unit: `points`, or the identifier of an alternate currency.")
 
-OPERATIONS = (get("/v1/breakage", get_breakage, MONTH, PROGRAMME, UNIT, tag="finance", answer=BreakageAnswer),)
+OPERATIONS = (
+    get(
+        "/v1/breakage",
+        get_breakage,
+        MONTH,
+        PROGRAMME,
+        UNIT,
+        tag="finance",
+        answer=BreakageAnswer,
+        errors=(SubjectUnknown,),
+    ),
+)

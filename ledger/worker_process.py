@@ -41,32 +41,42 @@ class WorkerProcess:
         graceful = graceful_seconds > 0
         self._stop_seconds_max = graceful_seconds + STOP_SECONDS_MAX
         self.pipe, self._worker_end = context.Pipe()
+        self._start_or_stop = threading.Lock()
+        self._is_stopped = False
         self._process = context.Process(
             target=_run_worker, args=(self._worker_end, graceful, main, arguments), daemon=not graceful
         )
 
     def start(self) -> None:
-        """Start the process. Blocks for some milliseconds."""
-        try:
-            self._process.start()
-        finally:
-            self._worker_end.close()
+        """Start the process, unless it was stopped before. Blocks for some milliseconds."""
+        with self._start_or_stop:
+            try:
+                if not self._is_stopped:
+                    self._process.start()
+            finally:
+                self._worker_end.close()
 
     def stop(self) -> None:
-        """End the process: by closing the pipe, and by SIGKILL if that takes too long. Blocks."""
-        self.pipe.close()
-        if self._process.pid is not None:
-            self._process.join(self._stop_seconds_max)
-            self._process.kill()
-            self._process.join()
+        """End the process: by closing the pipe, and by SIGKILL if that takes too long. Blocks.
+
+        A start in another thread ends first, so that no process is left behind.
+        """
+        with self._start_or_stop:
+            self._is_stopped = True
+            self.pipe.close()
+            self._worker_end.close()
+            if self._process.pid is not None:
+                self._process.join(self._stop_seconds_max)
+                self._process.kill()
+                self._process.join()
 
     async def run(self, on_wake: Callable[[], None]) -> None:
         """Run the process until it ends by itself, or until cancelled. Calls `on_wake` for its wake-ups.
 
         Raises WorkerEnded.
         """
-        await asyncio.to_thread(self.start)
         try:
+            await asyncio.to_thread(self.start)
             await listen(self.pipe, on_wake)
         finally:
             await asyncio.shield(asyncio.to_thread(self.stop))

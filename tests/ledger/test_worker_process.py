@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,3 +138,38 @@ def test_wake_ups_that_nobody_reads_block_nobody() -> None:
     worker.stop()
 
     assert worker.pipe.closed
+
+
+async def test_a_worker_whose_start_is_cancelled_is_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = WorkerProcess(sleep_for_ever)
+    begun, may_go_on, started = threading.Event(), threading.Event(), threading.Event()
+    process_type = type(worker._process)
+    start = process_type.start
+
+    def start_slowly(process: Any) -> None:
+        begun.set()
+        may_go_on.wait(60)
+        start(process)
+        started.set()
+
+    monkeypatch.setattr(process_type, "start", start_slowly)
+    running = asyncio.create_task(worker.run(lambda: None))
+    await asyncio.to_thread(begun.wait, 60)
+
+    running.cancel()
+    await asyncio.sleep(0)
+    may_go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert started.wait(60)
+    assert not worker._process.is_alive()
+
+
+def test_a_worker_that_was_stopped_is_not_started_afterwards() -> None:
+    worker = WorkerProcess(sleep_for_ever)
+
+    worker.stop()
+    worker.start()
+
+    assert worker._process.pid is None

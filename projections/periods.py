@@ -38,7 +38,7 @@ class PeriodTotalRow(NamedTuple):
 
     programme: Identifier
     unit: Identifier
-    opening: Decimal
+    opening: Annotated[Decimal, "outstanding points at the start of the month"]
     closing: Decimal
 
 

@@ -165,7 +165,7 @@ class MonthRow(NamedTuple):
     programme: ProgrammeRef
     unit: str
     month: Annotated[date, "first day of the month, in the programme's time zone"]
-    opening: Annotated[Decimal, "outstanding points at the begin of the month"]
+    opening: Annotated[Decimal, "outstanding points at the start of the month"]
     issued: Annotated[Decimal, "credited by the vendor"]
     converted: Annotated[Decimal, "promised points that became spendable"]
     transfers_in: Annotated[Decimal, "received from other holders"]
